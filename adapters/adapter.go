@@ -1,0 +1,43 @@
+package adapters
+
+import (
+	"context"
+	"iter"
+)
+
+// Driver opens adapters: the way in which this node is joined to others.
+type Driver interface {
+	// Open connects a namespace of this node. What other nodes publish to the namespace
+	// is applied through local from now until Close.
+	Open(namespace string, local Local) (Adapter, error)
+}
+
+// Adapter is one namespace's line to the other nodes.
+type Adapter interface {
+	// Publish sends op to all other nodes. The caller has applied it here.
+	Publish(ctx context.Context, op *Op) error
+
+	// Request sends op to all other nodes and yields their replies as they
+	// arrive, until all have come or ctx ends. An error says what is missing.
+	Request(ctx context.Context, op *Op) iter.Seq2[Reply, error]
+
+	// Nodes returns how many nodes have this namespace open, this one included.
+	Nodes(ctx context.Context) (int, error)
+
+	// Close ends the line. Local is not called any more when it returns.
+	Close(ctx context.Context) error
+}
+
+// Local is a namespace on this node, as adapters see it.
+type Local interface {
+	// Apply does what another node has published.
+	Apply(op *Op)
+
+	// Answer does what another node asks for, and yields what to reply.
+	Answer(ctx context.Context, op *Op) iter.Seq[Reply]
+
+	// Deliver sends a logged event to its local targets. The adapter calls it
+	// for every event of the log, its own node's too, one at a time and in the
+	// order of the log. A zero offset says that the event couldn't be logged.
+	Deliver(op *Op, at Offset)
+}
