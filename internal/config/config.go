@@ -1,0 +1,141 @@
+// Package config holds the settings of the roomcast program and reads them
+// from a YAML file, the environment and flags.
+//
+// A setting has one path, such as "shutdown.window", and its other names follow
+// from it: the key window under shutdown in the file, ROOMCAST_SHUTDOWN_WINDOW in
+// the environment, --shutdown-window on the command line. Flags win over the
+// environment, that over the file, that over the defaults. Whatever isn't a
+// setting is refused.
+package config
+
+import "time"
+
+// Config is every setting. The help tags are the comments that "roomcast config
+// default" prints, the help of the flags, and the table in docs/configuration.md.
+// A setting with the tag off may be switched off with the word off.
+type Config struct {
+	Listen         string `koanf:"listen" help:"Address of the public listener. Port 0 takes any free port. With demo: 127.0.0.1:3000."`
+	InternalListen string `koanf:"internal_listen" off:"true" help:"Address of /metrics, /debug/pprof and probes; keep it private. Port 0 takes any free port. With demo: 127.0.0.1:0."`
+	Path           string `koanf:"path" help:"Path that Socket.IO clients use."`
+	Demo           bool   `koanf:"demo" help:"Open the namespaces / and /board to everybody, for the page. Listens on loopback unless listen says otherwise."`
+	Page           bool   `koanf:"page" help:"Serve the page."`
+
+	Log struct {
+		Format string `koanf:"format" help:"text or json."`
+		Level  string `koanf:"level" help:"debug, info, warn or error."`
+	} `koanf:"log" help:"Log lines go to standard error."`
+
+	TLS struct {
+		Cert string `koanf:"cert" help:"PEM file with the certificate chain. Empty: no TLS, as behind a proxy."`
+		Key  string `koanf:"key" help:"PEM file with the private key."`
+	} `koanf:"tls" help:"TLS of the public listener."`
+
+	WebTransport bool `koanf:"webtransport" help:"Offer WebTransport (HTTP/3 on the same port, UDP). Needs tls."`
+
+	Origins        []string `koanf:"origins" help:"Origins that browsers may connect from, such as https://app.example.org, besides the server's own. \"*\" is every origin."`
+	TrustedProxies []string `koanf:"trusted_proxies" help:"Networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed, such as 10.0.0.0/8."`
+
+	Transports        []string `koanf:"transports" help:"Any of polling and websocket."`
+	EIO3              bool     `koanf:"eio3" help:"Admit clients of Engine.IO 3 (Socket.IO 1 and 2)."`
+	JSONP             bool     `koanf:"jsonp" help:"Admit JSONP polling, for browsers without CORS."`
+	Compression       bool     `koanf:"compression" help:"Compress polling answers."`
+	PerMessageDeflate bool     `koanf:"per_message_deflate" help:"Compress WebSocket messages. Costs memory for every connection."`
+	Cookie            string   `koanf:"cookie" help:"Name of a cookie with the session id, for sticky load balancers. Empty: none."`
+
+	PingInterval   Duration `koanf:"ping_interval" help:"Time between pings to a client."`
+	PingTimeout    Duration `koanf:"ping_timeout" help:"Time that a client has to answer a ping."`
+	UpgradeTimeout Duration `koanf:"upgrade_timeout" help:"Time that an upgrade to another transport may take."`
+	ConnectTimeout Duration `koanf:"connect_timeout" help:"Time that a client has to join a namespace after it connected."`
+	Recovery       Duration `koanf:"recovery" off:"true" help:"Time during which a client that lost its connection gets back its id, rooms and missed packets."`
+
+	Limits Limits `koanf:"limits" help:"What goes beyond a limit is refused, counted and logged. off: no limit."`
+
+	Shutdown struct {
+		Delay  Duration `koanf:"delay" off:"true" help:"Time between \"not ready\" and refusing handshakes, so that balancers notice. With demo: off."`
+		Window Duration `koanf:"window" off:"true" help:"Time over which connections are closed, at an even pace. With demo: 1s."`
+		Grace  Duration `koanf:"grace" help:"Time after the window until what is left is cut. The supervisor's own limit must exceed the sum of the three."`
+	} `koanf:"shutdown" help:"What happens at SIGTERM and SIGINT. A second signal ends the program at once."`
+
+	Auth Auth `koanf:"auth" help:"JSON Web Tokens that clients send as auth.token. Their sub is the user; exp is required, and the socket is closed then."`
+
+	Namespaces []Namespace `koanf:"namespaces" help:"Which namespaces exist, and what clients may do there. With demo: / and /board, open to everybody."`
+}
+
+// Limits bounds what clients may ask for.
+type Limits struct {
+	MaxPayload          Size  `koanf:"max_payload" help:"Largest message or polling body."`
+	Sessions            Count `koanf:"sessions" off:"true" help:"Clients on this node."`
+	SessionsPerIP       Count `koanf:"sessions_per_ip" off:"true" help:"Clients of one address. On with trusted_proxies only unless set (100 then); behind an unknown proxy all clients share one address."`
+	HandshakesPerSecond Count `koanf:"handshakes_per_second" off:"true" help:"New clients per second on this node."`
+}
+
+// Auth says which tokens are believed.
+type Auth struct {
+	Keys     []Key    `koanf:"keys" help:"Keys that verify tokens. At most 16."`
+	Issuer   string   `koanf:"issuer" help:"Required iss of tokens. Empty: any."`
+	Audience string   `koanf:"audience" help:"Required aud of tokens. Empty: any."`
+	Leeway   Duration `koanf:"leeway" off:"true" help:"How far the clocks of issuer and server may differ."`
+	MaxToken Size     `koanf:"max_token" help:"Longest token."`
+}
+
+// Key is one key for tokens: a secret (HS256) or a public key in a PEM file.
+type Key struct {
+	ID            string   `koanf:"id" yaml:"id,omitempty" help:"The kid that tokens name. Empty: tokens needn't name one."`
+	Secret        string   `koanf:"secret" yaml:"secret,omitempty" help:"Secret of at least 32 bytes."`
+	SecretFile    string   `koanf:"secret_file" yaml:"secret_file,omitempty" help:"File with the secret; a newline at its end doesn't count."`
+	PublicKeyFile string   `koanf:"public_key_file" yaml:"public_key_file,omitempty" help:"PEM file with an RSA, ECDSA or Ed25519 public key."`
+	Algorithms    []string `koanf:"algorithms" yaml:"algorithms,omitempty" help:"Algorithms of tokens signed with it. Default: HS256, RS256, ES256 (384, 512 by curve) or EdDSA."`
+}
+
+// Namespace is one namespace, or all whose names match a pattern.
+type Namespace struct {
+	Name     string `koanf:"name" yaml:"name,omitempty" help:"Its name, such as /chat."`
+	Pattern  string `koanf:"pattern" yaml:"pattern,omitempty" help:"Instead of name: a regular expression that the whole name must match."`
+	Auth     string `koanf:"auth" yaml:"auth,omitempty" help:"required (the default), optional or none."`
+	Join     Access `koanf:"join" yaml:"join,omitempty" help:"Rooms that clients may join: deny (the default), allow, or patterns such as [lobby, game-*, \"user:{user}\"]."`
+	Send     Access `koanf:"send" yaml:"send,omitempty" help:"Rooms that members may send to; likewise."`
+	MaxRooms Count  `koanf:"max_rooms" yaml:"max_rooms,omitempty" help:"Rooms that one socket may be in. Default: 100."`
+}
+
+// Default returns the settings that hold when nothing else is said.
+func Default() Config {
+	var c Config
+	c.Listen = ":8080"
+	c.InternalListen = "127.0.0.1:9090"
+	c.Path = "/socket.io"
+	c.Page = true
+	c.Log.Format = "text"
+	c.Log.Level = "info"
+	c.Transports = []string{"polling", "websocket"}
+	c.EIO3 = true
+	c.PingInterval = Duration(25 * time.Second)
+	c.PingTimeout = Duration(20 * time.Second)
+	c.UpgradeTimeout = Duration(10 * time.Second)
+	c.ConnectTimeout = Duration(10 * time.Second)
+	c.Recovery = Duration(2 * time.Minute)
+	c.Limits = Limits{
+		MaxPayload:          1_000_000,
+		Sessions:            -1,
+		SessionsPerIP:       -1,
+		HandshakesPerSecond: 500,
+	}
+	c.Shutdown.Delay = Duration(3 * time.Second)
+	c.Shutdown.Window = Duration(15 * time.Second)
+	c.Shutdown.Grace = Duration(5 * time.Second)
+	c.Auth.Leeway = Duration(30 * time.Second)
+	c.Auth.MaxToken = 8 << 10
+	return c
+}
+
+// demo changes the defaults to those of --demo.
+func (c *Config) demo() {
+	c.Listen = "127.0.0.1:3000"
+	c.InternalListen = "127.0.0.1:0"
+	c.Shutdown.Delay = -1
+	c.Shutdown.Window = Duration(time.Second)
+	open := Access{All: true}
+	c.Namespaces = []Namespace{
+		{Name: "/", Auth: "none", Join: open, Send: open},
+		{Name: "/board", Auth: "none", Join: open, Send: open},
+	}
+}

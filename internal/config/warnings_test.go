@@ -1,0 +1,51 @@
+package config
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestWarnings(t *testing.T) {
+	const safe = "listen: 127.0.0.1:1\nnamespaces: [{name: /a, auth: none}]\n"
+	for _, tt := range []struct {
+		name string
+		yaml string
+		args []string
+		want string // the setting that is warned of; "" for none
+	}{
+		{"safe", safe, nil, ""},
+		{"demo", "", []string{"--demo"}, ""},
+		{"demo for all", "", []string{"--demo", "--listen=:3000"}, "demo"},
+		{"nothing to join", "listen: 127.0.0.1:1", nil, "namespaces"},
+		{"no TLS", "namespaces: [{name: /a, auth: none}]", nil, "tls"},
+		{"behind a proxy", "trusted_proxies: [10.0.0.0/8]\nnamespaces: [{name: /a, auth: none}]", nil, ""},
+		{"open internals", safe + "internal_listen: :9", nil, "internal_listen"},
+		{"every origin", safe + "origins: [\"*\"]", nil, "origins"},
+		{"every proxy", safe + "trusted_proxies: [\"::/0\"]", nil, "trusted_proxies"},
+		{"JSONP", safe + "jsonp: true", nil, "jsonp"},
+		{"JSONP with a cookie", safe + "jsonp: true\ncookie: io", nil, "cookie"},
+		{"any issuer", safe + "auth: {audience: a, keys: [{secret_file: a}]}", nil, "auth.issuer"},
+		{"any audience", safe + "auth: {issuer: a, keys: [{secret_file: a}]}", nil, "auth.audience"},
+		{"open to all", "listen: 127.0.0.1:1\nnamespaces: [{name: /a, auth: none, join: allow}]", nil, "namespaces"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c, err := load(t, tt.yaml, nil, tt.args)
+			if err != nil {
+				t.Fatal(err)
+			}
+			warnings := c.Warnings()
+			if tt.want == "" {
+				if len(warnings) > 0 {
+					t.Errorf("got %q", warnings)
+				}
+				return
+			}
+			for _, w := range warnings {
+				if strings.HasPrefix(w, tt.want+":") {
+					return
+				}
+			}
+			t.Errorf("no warning of %s in %q", tt.want, warnings)
+		})
+	}
+}
