@@ -1,0 +1,157 @@
+package wsconn
+
+import (
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/gobwas/ws"
+	"github.com/roomcast/roomcast/engine"
+)
+
+// ErrClosed is what Serve, Write and Drain return after Close.
+var ErrClosed = errors.New("wsconn: connection closed by this side")
+
+// linger is how long a closed connection waits for the peer's answer. Closing
+// a socket with bytes unread resets it, and the peer might lose our close frame.
+const linger = time.Second
+
+// Conn is the server's side of one WebSocket connection.
+//
+// Who closes what: the goroutine in Serve closes the net.Conn, as the last
+// thing it does. Close only marks the Conn, sends the close frame and the FIN,
+// and sets deadlines. So it never waits, also when the sink of Serve blocks for
+// ever: the peer sees the end, while descriptor and goroutine stay until the
+// sink returns. Who blocks in a sink must stop when its session ends.
+// If Serve was never called, Close starts a goroutine in its place, which the
+// deadlines end.
+type Conn struct {
+	nc  net.Conn
+	raw syscall.RawConn // nil where nc can't be used without blocking
+	cfg *Config
+
+	wire    engine.Wire
+	deflate bool
+	state   atomic.Uint32 // served, closed
+
+	// Used by the goroutine in Serve only.
+	sink  engine.Sink
+	err   error    // why reading ended
+	held  []byte   // start of a small frame that isn't there as a whole
+	large *large   // payload of a large frame
+	msg   *message // fragments that have come
+
+	// out is what Write left for Drain. Only for these two.
+	out *engine.Output
+
+	// turn is the right to write to nc. It is only ever waited for where
+	// blocking is allowed, or where its holder can't block.
+	turn sync.Mutex
+	half bool   // out is half written: nothing may come in between
+	head []byte // rest of half written control frames
+	shut bool   // the close frame is written
+
+	control control
+}
+
+const (
+	served = 1 << iota
+	closed
+)
+
+var _ engine.Conn = (*Conn)(nil)
+
+// newConn takes over nc. first are bytes that have been read from it already.
+func newConn(nc net.Conn, cfg *Config, w engine.Wire, deflate bool, first []byte) (*Conn, error) {
+	c := &Conn{nc: nc, cfg: cfg, wire: w, deflate: deflate, held: first}
+	var err error
+	c.raw, err = rawConn(nc)
+	return c, err
+}
+
+// wire is the form of batches for a peer.
+func wire(rev int, b64 bool) engine.Wire { return engine.WebSocketWire(rev, b64) }
+
+// Transport implements engine.Conn.
+func (c *Conn) Transport() string { return "websocket" }
+
+// Serve implements engine.Conn. It returns io.EOF when the peer closed or was
+// lost, ErrClosed after Close, a *ProtocolError, or the sink's error. After the
+// last two, and after Close, it first waits up to a second for the peer's end.
+func (c *Conn) Serve(sink engine.Sink) error {
+	if old := c.state.Or(served); old&served != 0 {
+		return ErrClosed
+	}
+	c.sink = sink
+	defer c.nc.Close()
+	if c.raw != nil {
+		c.serveRaw()
+	} else {
+		c.serveBlocking()
+	}
+	c.abortHalf()
+	switch {
+	case c.err != nil:
+		return c.err
+	case c.isClosed():
+		return ErrClosed
+	default:
+		return io.EOF
+	}
+}
+
+// Close implements engine.Conn: it sends an empty close frame, which the peer
+// sees as 1005. A Drain that blocks is interrupted; its frames are lost.
+func (c *Conn) Close() error {
+	first, wasServed := c.close(0)
+	switch {
+	case !first:
+	case !wasServed:
+		go c.Serve(nil)
+	case c.raw == nil:
+		// When the reader is in a sink that doesn't return, this cuts the line.
+		time.AfterFunc(2*linger, func() { c.nc.Close() })
+	}
+	return nil
+}
+
+// close begins the closing handshake, once.
+func (c *Conn) close(code ws.StatusCode) (first, wasServed bool) {
+	old := c.state.Or(closed)
+	if old&closed != 0 {
+		return false, true
+	}
+	c.control.close(code)
+	if c.raw == nil {
+		// Writing might block: that is for the reader, whom this wakes.
+		c.nc.SetReadDeadline(past)
+		c.nc.SetWriteDeadline(past)
+		return true, old&served != 0
+	}
+	c.nc.SetReadDeadline(time.Now().Add(linger))
+	if c.turn.TryLock() {
+		c.release()
+	} else {
+		c.nc.SetWriteDeadline(past) // a Drain may be blocked
+	}
+	return true, old&served != 0
+}
+
+// past is a deadline that wakes who waits.
+var past = time.Unix(1, 0)
+
+func (c *Conn) isClosed() bool { return c.state.Load()&closed != 0 }
+
+// abortHalf makes the kernel forget what it holds for a peer that doesn't read:
+// with a frame cut in half nothing of it is of use.
+func (c *Conn) abortHalf() {
+	c.turn.Lock()
+	defer c.turn.Unlock()
+	if tcp, ok := c.nc.(*net.TCPConn); ok && c.half {
+		tcp.SetLinger(0)
+	}
+}

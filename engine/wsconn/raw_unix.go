@@ -1,0 +1,144 @@
+//go:build unix
+
+package wsconn
+
+import (
+	"net"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// rawConn returns access to nc's descriptor, nil if it has none.
+func rawConn(nc net.Conn) (syscall.RawConn, error) {
+	sc, ok := nc.(syscall.Conn)
+	if !ok {
+		return nil, nil
+	}
+	return sc.SyscallConn()
+}
+
+// serveRaw reads with a single call of RawConn.Read for the life of the
+// connection: the runtime parks the goroutine whenever readable returns false.
+// A new call would forget a readiness that was reported meanwhile; only within
+// one call may readable return without having seen EAGAIN.
+func (c *Conn) serveRaw() {
+	if c.takeFirst() {
+		c.raw.Read(c.readable) // its error is Close's deadline
+	}
+}
+
+// readable reads until nothing is left. It reports whether reading has ended.
+func (c *Conn) readable(fd uintptr) (ended bool) {
+	for {
+		n, room, bad, err := c.readRaw(int(fd))
+		switch {
+		case err == syscall.EAGAIN:
+			return false
+		case err != nil || n == 0:
+			return true
+		case bad != nil && c.end(bad):
+			return true
+		case n < room:
+			return false
+		}
+	}
+}
+
+// readRaw reads once, up to room bytes, and handles what it got.
+func (c *Conn) readRaw(fd int) (n, room int, bad, err error) {
+	if l := c.large; l != nil && !c.isClosed() {
+		space := l.space()
+		if n, err = read(fd, space); n > 0 {
+			bad = c.takeLarge(n)
+		}
+		return n, len(space), bad, err
+	}
+	buf := buffers.Get().(*[bufferSize]byte)
+	defer buffers.Put(buf)
+	if c.isClosed() {
+		n, err = read(fd, buf[:])
+		return n, len(buf), nil, err
+	}
+	k := copy(buf[:], c.held)
+	if n, err = read(fd, buf[k:]); n > 0 {
+		bad = c.take(buf[:k+n])
+	}
+	return n, len(buf) - k, bad, err
+}
+
+// read is read(2), tried again when a signal came.
+func read(fd int, p []byte) (n int, err error) {
+	for {
+		n, err = syscall.Read(fd, p)
+		if err != syscall.EINTR {
+			return max(n, 0), err
+		}
+	}
+}
+
+// gather is a write under way. It is pooled with its function, which would
+// else be allocated for each write.
+type gather struct {
+	bufs [][]byte
+	n    int
+	err  error
+	f    func(fd uintptr) bool
+}
+
+var gathers = sync.Pool{New: func() any {
+	g := new(gather)
+	g.f = g.write
+	return g
+}}
+
+// writeRaw writes what the kernel takes of bufs without blocking.
+func (c *Conn) writeRaw(bufs [][]byte) (n int, err error) {
+	g := gathers.Get().(*gather)
+	g.bufs = bufs
+	if err = c.raw.Write(g.f); err == nil {
+		err = g.err
+	}
+	n = g.n
+	g.bufs, g.n, g.err = nil, 0, nil
+	gathers.Put(g)
+	return n, err
+}
+
+// maxIovecs is IOV_MAX.
+const maxIovecs = 1024
+
+// write always reports true, so that RawConn.Write doesn't wait.
+func (g *gather) write(fd uintptr) bool {
+	for len(g.bufs) > 0 {
+		bufs := g.bufs[:min(len(g.bufs), maxIovecs)]
+		size := 0
+		for _, b := range bufs {
+			size += len(b)
+		}
+		var n int
+		var err error
+		if len(bufs) == 1 {
+			n, err = syscall.Write(int(fd), bufs[0])
+		} else {
+			n, err = unix.Writev(int(fd), bufs)
+		}
+		switch err {
+		case nil:
+		case syscall.EINTR:
+			continue
+		case syscall.EAGAIN:
+			return true
+		default:
+			g.err = err
+			return true
+		}
+		g.n += n
+		if n < size {
+			return true
+		}
+		g.bufs = g.bufs[len(bufs):]
+	}
+	return true
+}
