@@ -1,0 +1,59 @@
+package parser
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// JSON is the default Codec: text packets, with attachments in binary messages
+// that follow.
+var JSON Codec = jsonCodec{}
+
+type jsonCodec struct{}
+
+func (jsonCodec) Name() string { return "json" }
+
+func (jsonCodec) NewDecoder(limits Limits) Decoder {
+	return &decoder{limits: limits.Resolved()}
+}
+
+func (jsonCodec) Encode(p *Packet) (Encoded, error) {
+	t := p.Type
+	if t > ConnectError {
+		return Encoded{}, fmt.Errorf("parser: packet type %d can't be encoded: use Event or Ack", t)
+	}
+	if err := checkNamespace(p.Namespace); err != nil {
+		return Encoded{}, err
+	}
+	n := len(p.Attachments)
+	if n > 0 {
+		if t != Event && t != Ack {
+			return Encoded{}, fmt.Errorf("parser: a %v packet can't carry binary data", t)
+		}
+		t += BinaryEvent - Event
+	}
+	// type, count and dash, namespace and comma, id
+	b := make([]byte, 0, 1+4+len(p.Namespace)+1+16+len(p.JSON))
+	b = append(b, '0'+byte(t))
+	if n > 0 {
+		b = strconv.AppendInt(b, int64(n), 10)
+		b = append(b, '-')
+	}
+	if p.Namespace != "/" && p.Namespace != "" {
+		b = append(b, p.Namespace...)
+		b = append(b, ',')
+	}
+	if p.ID >= 0 {
+		b = strconv.AppendInt(b, p.ID, 10)
+	}
+	b = append(b, p.JSON...)
+	return Encoded{Text: b, Binary: p.Attachments}, nil
+}
+
+func checkNamespace(nsp string) error {
+	if nsp == "" || nsp == "/" || nsp[0] == '/' && strings.IndexByte(nsp, ',') < 0 {
+		return nil
+	}
+	return fmt.Errorf("parser: namespace %q must start with a slash and hold no comma", nsp)
+}
