@@ -31,14 +31,15 @@ type Conn interface {
 // Sink takes what a Conn reads.
 type Sink interface {
 	// Frame takes one whole message. Unless owned, data is only valid during the
-	// call. It may block.
+	// call. It may be changed (base64 is decoded in place). Frame may block.
 	Frame(data []byte, binary, owned bool) error
 
 	// Handled is called when everything that one read brought was handed over.
 	Handled()
 }
 
-// Upgrader turns an HTTP request into a Conn. engine/wsconn has the one for WebSocket.
+// Upgrader turns an HTTP request into a Conn. engine/wsconn has the one for
+// WebSocket, engine/wtconn the one for WebTransport.
 type Upgrader interface {
 	// Upgrade answers the request with header added (101), or answers with an
 	// error by itself. rev is the Engine.IO revision (3 or 4); b64 says that the

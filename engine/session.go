@@ -1,7 +1,10 @@
 package engine
 
 import (
-	"net/http"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -9,6 +12,7 @@ import (
 type Handler interface {
 	// Open is called once for a session, after its open packet was queued and
 	// before anything it receives is handed over. The Receiver hears the rest.
+	// The session is corked during the call.
 	Open(s *Session) Receiver
 }
 
@@ -16,7 +20,8 @@ type Handler interface {
 // one at a time and in order.
 type Receiver interface {
 	// Message hands over a message packet. Unless owned, data is only valid during the call.
-	// It may block: the connection is then not read (and not timed out).
+	// It may block: the connection is then not read (and not timed out). Who
+	// blocks must also wait for Session.Done.
 	Message(data []byte, binary, owned bool)
 	// Handled is called when all that one read (or one POST) brought was handed over.
 	Handled()
@@ -37,59 +42,136 @@ const (
 	ForcedClose    Reason = "forced close"
 )
 
-// Request is what is kept of a session's first HTTP request.
-type Request struct {
-	Header     http.Header
-	URL        string // path and query, as sent
-	RawQuery   string
-	RemoteAddr string // of the TCP peer
-	Host       string
-	Secure     bool // over TLS
-	CrossSite  bool // an Origin header was present ("xdomain")
-	Time       time.Time
-}
+// Causes of a TransportError, beside the errors of a Conn.
+var (
+	ErrSlowConsumer       = errors.New("engine: the client reads too slowly: its send queue is full")
+	ErrHeartbeatDirection = errors.New("engine: invalid heartbeat direction")
+	ErrPollOverlap        = errors.New("engine: overlap from client: a second GET while one was held")
+	ErrDataOverlap        = errors.New("engine: data request overlap from client: a second POST while one was being read")
+	ErrPollClosed         = errors.New("engine: poll connection closed prematurely")
+	ErrDataClosed         = errors.New("engine: data request connection closed prematurely")
+	ErrInvalidContent     = errors.New("engine: invalid content: revision 4 has no binary payloads")
+	ErrTooManyPackets     = errors.New("engine: too many packets in one payload: raise MaxPacketsPerPayload")
+)
+
+// States of a session, in order.
+const (
+	stateOpen uint32 = iota
+	stateClosing
+	stateClosed
+)
 
 // Session is one Engine.IO client.
-type Session struct{}
+//
+// Who appends to it may have to flush it; see Append. Methods may be called
+// from any goroutine.
+type Session struct {
+	server  *Server
+	id      string
+	request Request
+	recv    Receiver
+	rev     uint8
+	shard   uint8 // of Server.flushers
 
-func (s *Session) ID() string         { panic("todo") } // secret
-func (s *Session) Protocol() int      { panic("todo") } // 3 or 4
-func (s *Session) Transport() string  { panic("todo") } // "polling", "websocket", "webtransport"
-func (s *Session) Request() *Request  { panic("todo") }
-func (s *Session) Done() <-chan struct{} { panic("todo") } // closed when the session has ended; made on first use
+	state atomic.Uint32
+	beat  atomic.Uint32 // of the heartbeat: quiet, waiting, rearmed
 
-// Append queues b without writing it. It reports whether the caller must call
-// Flush (or hand s to a Fanout): true for whoever finds the session idle.
-func (s *Session) Append(b *Batch) (flush bool) { panic("todo") }
+	rmu sync.Mutex // held while something is handed to recv; taken before mu
 
-// AppendVolatile is Append, but drops b unless the transport could take it now
-// (a GET is held, or nothing is queued or being written).
-func (s *Session) AppendVolatile(b *Batch) (flush, queued bool) { panic("todo") }
+	mu       sync.Mutex
+	queue    *queue // what waits to be written; nil if nothing does
+	held     load   // in queue
+	flying   load   // taken from queue, being written
+	conn     Conn   // nil while polling
+	poll     *poll  // nil unless polling
+	cand     *candidate
+	cork     *corkTimer // armed while queue holds what a cork gathered
+	corks    int32
+	flushing bool // somebody has to flush, or does
+	blocked  bool // conn.Write left something to Drain
+	full     bool // the queue overflowed
+	inside   bool // a reader is handing over to recv
+	upgraded bool
+	told     bool // Closed was called, or is about to be
+	end      *ending
+	done     chan struct{}
+	origin   string
+	deadline int64 // of the heartbeat, see Server.now
 
-// Flush writes all that is queued, without blocking. Only for who was told to.
-func (s *Session) Flush() { panic("todo") }
+	slot, pos int32 // in Server.wheel, guarded by it
+}
 
-// Send appends b and flushes unless the session is corked or being flushed.
-func (s *Session) Send(b *Batch) { panic("todo") }
+// ending is why a session ended.
+type ending struct {
+	reason Reason
+	cause  error
+}
 
-// Cork makes Send and Append only gather until Uncork, 0.5 ms have passed, or
-// much has gathered. Corks nest.
-func (s *Session) Cork()   { panic("todo") }
-func (s *Session) Uncork() { panic("todo") }
+// ID is the session id. It is a secret between client and server.
+func (s *Session) ID() string { return s.id }
 
-// Push writes what a cork holds back now, for who is about to wait.
-func (s *Session) Push() { panic("todo") }
+// Protocol is the revision of Engine.IO, 3 or 4.
+func (s *Session) Protocol() int { return int(s.rev) }
 
-// Close ends the session after what is queued has been written, like the
-// official socket.close(): reason ForcedClose. CloseNow does not wait.
-// Both report whether the session ended before the call returned.
-func (s *Session) Close() (ended bool)    { panic("todo") }
-func (s *Session) CloseNow() (ended bool) { panic("todo") }
+// Request is the first HTTP request of the session. It must not be changed.
+func (s *Session) Request() *Request { return &s.request }
 
-// Fanout gathers sessions that a broadcast appended to, and hands them to the
-// server's flushers. The zero Fanout is ready; reuse it after Commit.
-type Fanout struct{}
+// Transport is "polling", "websocket" or "webtransport".
+func (s *Session) Transport() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.transport()
+}
 
-func (f *Fanout) Add(s *Session) { panic("todo") }
-func (f *Fanout) Commit()        { panic("todo") }
+func (s *Session) transport() string {
+	if s.conn != nil {
+		return s.conn.Transport()
+	}
+	return "polling"
+}
 
+// Done returns a channel that is closed when the session ends, before its
+// Receiver is told.
+func (s *Session) Done() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.done == nil {
+		s.done = make(chan struct{})
+		if s.state.Load() == stateClosed {
+			close(s.done)
+		}
+	}
+	return s.done
+}
+
+// Err is nil while the session is open or closing. Afterwards it names the
+// reason and wraps the cause.
+func (s *Session) Err() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.end == nil {
+		return nil
+	}
+	return s.end
+}
+
+func (e *ending) Error() string {
+	if e.cause == nil {
+		return "engine: session closed: " + string(e.reason)
+	}
+	return "engine: session closed: " + string(e.reason) + ": " + e.cause.Error()
+}
+
+func (e *ending) Unwrap() error { return e.cause }
+
+// LogValue hides the session id, which is a secret.
+func (s *Session) LogValue() slog.Value {
+	return slog.GroupValue(
+		slog.String("transport", s.Transport()),
+		slog.Int("protocol", s.Protocol()),
+		slog.String("remote", s.request.RemoteAddr))
+}
+
+// closingTimeout is how long a closed polling session waits for a GET that
+// takes what is queued.
+const closingTimeout = 30 * time.Second

@@ -1,0 +1,189 @@
+package engine
+
+import (
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// poll is what a session has while its transport is polling. It is guarded by
+// Session.mu.
+type poll struct {
+	b64     bool
+	jsonp   bool
+	j       string              // digits of the query key j
+	held    bool                // a GET waits
+	woken   bool                // and was told to answer
+	posting bool                // a POST is being handled
+	body    http.ResponseWriter // of the POST whose body is being read
+	probed  bool                // a candidate has probed: no GET is held
+	answer  *Batch              // to a held GET once the session has left polling
+	timer   *time.Timer         // for a GET to come while closing
+	wake    chan struct{}       // of capacity 1
+}
+
+// wakeFor has the held GET answer with what is queued.
+func (p *poll) wakeFor(s *Session) {
+	if s.queue != nil {
+		p.wakeUp()
+	}
+}
+
+func (p *poll) wakeUp() {
+	if p.held && !p.woken {
+		p.woken = true
+		p.wake <- struct{}{}
+	}
+}
+
+// finish leaves polling: a held GET gets answer, a body is read no longer.
+func (p *poll) finish(answer *Batch) {
+	p.answer = answer
+	p.wakeUp()
+	if p.timer != nil {
+		p.timer.Stop()
+	}
+	if p.body != nil {
+		// The deadline ends the other goroutine's read.
+		http.NewResponseController(p.body).SetReadDeadline(time.Unix(1, 0))
+	}
+}
+
+// get serves a GET: it answers with what is queued, or holds the request until
+// something is.
+func (s *Session) get(w http.ResponseWriter, r *http.Request, p *poll) {
+	s.mu.Lock()
+	switch {
+	case s.state.Load() == stateClosed:
+		s.mu.Unlock()
+		s.server.refuse(w, r, refusal{code: unknownSID, context: map[string]any{"sid": s.id}})
+		return
+	case s.poll != p:
+		s.mu.Unlock()
+		s.server.refuse(w, r, mismatch("polling", s.Transport()))
+		return
+	case p.held:
+		s.mu.Unlock()
+		s.finish(TransportError, ErrPollOverlap)
+		w.WriteHeader(http.StatusBadRequest)
+		return
+	}
+	if s.queue == nil && s.state.Load() == stateOpen && !p.probed {
+		p.held, p.woken = true, false
+		s.mu.Unlock()
+		gone := false
+		select {
+		case <-p.wake:
+		case <-r.Context().Done():
+			gone = true
+		}
+		s.mu.Lock()
+		p.held = false
+		if gone {
+			if p.woken {
+				<-p.wake
+			}
+			current := s.poll == p
+			s.mu.Unlock()
+			if current {
+				s.finish(TransportError, ErrPollClosed)
+			}
+			return
+		}
+	}
+	s.answer(w, r, p)
+}
+
+// answer writes the response to a GET. s.mu is held, and released here.
+func (s *Session) answer(w http.ResponseWriter, r *http.Request, p *poll) {
+	over := false
+	var q *queue
+	var list []*Batch
+	var one [1]*Batch
+	switch {
+	case p.answer != nil: // the session has ended, or left polling
+		one[0] = p.answer
+		list = one[:]
+	case s.queue != nil:
+		q = s.take()
+		s.flying = load{} // from here on the client has them, or loses the session
+		list = q.list
+	case s.state.Load() == stateClosing:
+		list, over = leaveAnswer, true
+	default:
+		list = []*Batch{noopBatch}
+	}
+	s.mu.Unlock()
+	if over {
+		s.finish(ForcedClose, nil)
+	}
+	err := s.respond(w, r, p, list)
+	if q != nil {
+		s.server.stats.wrote(q)
+		q.release()
+	}
+	if err != nil {
+		s.finish(TransportError, ErrPollClosed)
+	}
+}
+
+// Values of headers, shared by all responses. They are never changed.
+var (
+	textPlain = []string{"text/plain; charset=UTF-8"}
+	textHTML  = []string{"text/html"}
+	octets    = []string{"application/octet-stream"}
+	noStore   = []string{"no-store"}
+	two       = []string{"2"}
+	zero      = []string{"0"}
+	nosniff   = []string{"nosniff"}
+	okBody    = []byte("ok")
+)
+
+var payloads = sync.Pool{New: func() any { b := make([]byte, 0, 1024); return &b }}
+
+// respond writes batches as the body of a polling response.
+func (s *Session) respond(w http.ResponseWriter, r *http.Request, p *poll, batches []*Batch) error {
+	pooled := payloads.Get().(*[]byte)
+	defer func() {
+		if cap(*pooled) <= 64<<10 {
+			payloads.Put(pooled)
+		}
+	}()
+	body, text := appendPayload((*pooled)[:0], batches, s.Protocol(), p.b64 || p.jsonp)
+	*pooled = body
+	h := w.Header()
+	h["Content-Type"] = textPlain
+	if p.jsonp {
+		body = appendJSONP(nil, p.j, body)
+		h["X-Content-Type-Options"] = nosniff
+	} else if !text {
+		h["Content-Type"] = octets
+	}
+	s.polledHeaders(h, r)
+	if encoding := s.server.compression(r, batches, len(body)); encoding != "" {
+		body = compress(encoding, body)
+		h["Content-Encoding"] = []string{encoding}
+	}
+	h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	return s.server.write(w, body)
+}
+
+// write writes the body of a response. A client has WriteTimeout to take more
+// than the kernel buffers for it.
+func (srv *Server) write(w http.ResponseWriter, body []byte) error {
+	if len(body) < 32<<10 || srv.cfg.WriteTimeout <= 0 {
+		_, err := w.Write(body)
+		return err
+	}
+	ctl := http.NewResponseController(w)
+	ctl.SetWriteDeadline(time.Now().Add(srv.cfg.WriteTimeout))
+	defer ctl.SetWriteDeadline(time.Time{})
+	if _, err := w.Write(body); err != nil {
+		return err
+	}
+	if err := ctl.Flush(); err != nil && err != http.ErrNotSupported {
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,187 @@
+package engine
+
+import "sync"
+
+// queue is a pooled list of batches that wait to be written.
+type queue struct{ list []*Batch }
+
+// load is what a queue holds, counted against the limits.
+type load struct{ packets, bytes int32 }
+
+var queues = sync.Pool{New: func() any { return &queue{make([]*Batch, 0, 8)} }}
+
+func (q *queue) release() {
+	if cap(q.list) > 1024 {
+		return
+	}
+	clear(q.list)
+	q.list = q.list[:0]
+	queues.Put(q)
+}
+
+// Append queues b without writing it. It reports whether the caller must call
+// Flush (or hand s to a Fanout): true for whoever finds the session idle.
+// A session that is closing or closed drops b.
+func (s *Session) Append(b *Batch) (flush bool) {
+	s.mu.Lock()
+	if s.state.Load() != stateOpen {
+		s.mu.Unlock()
+		return false
+	}
+	ok := s.push(b)
+	if ok {
+		flush = s.claim()
+	}
+	first := !ok && !s.full
+	s.full = !ok || s.full
+	s.mu.Unlock()
+	if first {
+		s.server.slow(s)
+	}
+	return flush
+}
+
+// AppendVolatile is Append, but drops b unless the transport could take it
+// now: a GET is held, or the connection takes what is written to it and little
+// (64 packets, 64 KiB) is queued.
+func (s *Session) AppendVolatile(b *Batch) (flush, queued bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state.Load() != stateOpen || !s.writable() || s.held.much() || !s.push(b) {
+		return false, false
+	}
+	return s.claim(), true
+}
+
+// writable tells whether the transport could take a packet now.
+func (s *Session) writable() bool {
+	if s.poll != nil {
+		return s.poll.held
+	}
+	return !s.blocked
+}
+
+// much tells whether enough is queued to be written at once, cork or not.
+func (l load) much() bool { return l.packets >= 64 || l.bytes >= 64<<10 }
+
+// push puts b into the queue. It fails if that is full.
+func (s *Session) push(b *Batch) (ok bool) {
+	packets, size := int32(len(b.packets)), int32(b.cost())
+	total := load{s.held.packets + s.flying.packets, s.held.bytes + s.flying.bytes}
+	if cfg := &s.server.cfg; total.packets > 0 &&
+		(int(total.packets+packets) > cfg.MaxQueuedPackets || int(total.bytes)+int(size) > cfg.MaxQueuedBytes) {
+		return false
+	}
+	if s.queue == nil {
+		s.queue = queues.Get().(*queue)
+	}
+	s.queue.list = append(s.queue.list, b)
+	s.held.packets += packets
+	s.held.bytes += size
+	return true
+}
+
+// claim decides whether the caller has to flush what is queued.
+func (s *Session) claim() bool {
+	switch {
+	case s.flushing || s.queue == nil:
+		return false
+	case s.corks > 0 && !s.held.much():
+		s.armCork()
+		return false
+	case s.poll != nil && (!s.poll.held || s.poll.woken):
+		return false // the next GET takes it
+	}
+	s.flushing = true
+	return true
+}
+
+// take empties the queue. The caller releases it when it is written.
+func (s *Session) take() *queue {
+	q := s.queue
+	s.queue = nil
+	s.flying, s.held = s.held, load{}
+	s.disarmCork()
+	return q
+}
+
+// drop forgets what is queued.
+func (s *Session) drop() {
+	if q := s.take(); q != nil {
+		q.release()
+	}
+	s.flying = load{}
+}
+
+// Flush writes all that is queued, without blocking. Only for who was told to.
+func (s *Session) Flush() {
+	s.mu.Lock()
+	for s.conn != nil && s.queue != nil {
+		q, conn := s.take(), s.conn
+		s.mu.Unlock()
+
+		done, err := conn.Write(q.list)
+		switch {
+		case err != nil:
+			q.release()
+			if s.broke(conn, err) {
+				return
+			}
+		case !done:
+			s.mu.Lock()
+			s.blocked = true
+			s.mu.Unlock()
+			s.server.tasks.run(func() { s.drain(conn, q) })
+			return
+		default:
+			s.server.stats.wrote(q)
+			q.release()
+		}
+
+		s.mu.Lock()
+		s.flying = load{}
+	}
+	s.flushing = false
+	if s.poll != nil {
+		s.poll.wakeFor(s)
+	}
+	over := s.state.Load() == stateClosing && s.conn != nil
+	s.mu.Unlock()
+	if over {
+		s.finish(ForcedClose, nil)
+	}
+}
+
+// drain waits until the connection has taken what it left, and flushes on.
+func (s *Session) drain(conn Conn, q *queue) {
+	err := conn.Drain()
+	s.server.stats.wrote(q)
+	q.release()
+	if err != nil && s.broke(conn, err) {
+		return
+	}
+	s.mu.Lock()
+	s.blocked = false
+	s.flying = load{}
+	s.mu.Unlock()
+	s.Flush()
+}
+
+// broke ends the session after a failed write, unless it has left conn for
+// another one: then it reports false.
+func (s *Session) broke(conn Conn, err error) bool {
+	s.mu.Lock()
+	current := s.conn == conn || s.state.Load() == stateClosed
+	s.mu.Unlock()
+	if current {
+		s.finish(TransportError, err)
+	}
+	return current
+}
+
+// Send appends b and flushes unless the session is corked or being flushed.
+func (s *Session) Send(b *Batch) {
+	if s.Append(b) {
+		s.Flush()
+	}
+}

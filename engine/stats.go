@@ -1,0 +1,97 @@
+package engine
+
+import "sync/atomic"
+
+// Rejection is a reason for which the server turned something away.
+type Rejection int
+
+// The reasons, beside the codes 0 to 5 of refused requests.
+const (
+	RejectedOrigin        Rejection = iota + 6 // not allowed by Config.Origins
+	RejectedSessionOrigin                      // a session used from another origin
+	RejectedRate                               // Config.HandshakeRate
+	RejectedSessions                           // Config.MaxSessions
+	RejectedPerIP                              // Config.MaxSessionsPerIP
+	RejectedDraining                           // the server is going away
+	RejectedBodySize                           // Config.MaxPayload
+	RejectedSlowBody                           // Config.BodyTimeout
+	RejectedEncoding                           // a POST with Content-Encoding
+	RejectedPacketCount                        // Config.MaxPacketsPerPayload
+	RejectedSlowConsumer                       // Config.MaxQueuedPackets, MaxQueuedBytes
+	rejections
+)
+
+var rejectionNames = [rejections]string{
+	"transport", "sid", "method", "request", "forbidden", "protocol",
+	"origin", "session_origin", "handshake_rate", "sessions", "sessions_per_ip", "draining",
+	"body_size", "slow_body", "content_encoding", "packet_count", "slow_consumer",
+}
+
+func (r Rejection) String() string { return rejectionNames[r] }
+
+// Stats counts what a server does. All its fields only grow, except the gauges
+// Polling, WebSocket and WebTransport: sessions on each transport.
+type Stats struct {
+	Polling, WebSocket, WebTransport atomic.Int64
+
+	Opened, Upgraded                   atomic.Uint64
+	Closed                             [5]atomic.Uint64 // by reason, see Reasons
+	MessagesIn, PacketsOut, PayloadOut atomic.Uint64    // PayloadOut in bytes, before framing
+
+	rejected [rejections]atomic.Uint64
+}
+
+// Reasons are the reasons of Stats.Closed, in its order.
+var Reasons = [...]Reason{TransportClose, TransportError, ParseError, PingTimeout, ForcedClose}
+
+// Rejected calls f with every reason and how often it held.
+func (st *Stats) Rejected(f func(reason string, n uint64)) {
+	for i := range st.rejected {
+		f(rejectionNames[i], st.rejected[i].Load())
+	}
+}
+
+// Sessions is the number of open sessions.
+func (st *Stats) Sessions() int64 {
+	return st.Polling.Load() + st.WebSocket.Load() + st.WebTransport.Load()
+}
+
+func (st *Stats) reject(r Rejection) { st.rejected[r].Add(1) }
+func (st *Stats) refused(code int)   { st.rejected[code].Add(1) }
+
+// wrote counts what was written.
+func (st *Stats) wrote(q *queue) {
+	packets, size := 0, 0
+	for _, b := range q.list {
+		packets += len(b.packets)
+		size += b.size
+	}
+	st.PacketsOut.Add(uint64(packets))
+	st.PayloadOut.Add(uint64(size))
+}
+
+// gauge is the gauge of a transport.
+func (st *Stats) gauge(transport string) *atomic.Int64 {
+	switch transport {
+	case "websocket":
+		return &st.WebSocket
+	case "webtransport":
+		return &st.WebTransport
+	}
+	return &st.Polling
+}
+
+// moved counts an upgrade.
+func (st *Stats) moved(from, to string) {
+	st.Upgraded.Add(1)
+	st.gauge(from).Add(-1)
+	st.gauge(to).Add(1)
+}
+
+func (st *Stats) closed(reason Reason) {
+	for i, r := range Reasons {
+		if r == reason {
+			st.Closed[i].Add(1)
+		}
+	}
+}

@@ -1,0 +1,128 @@
+package engine
+
+import "time"
+
+// candidate is a connection to which a session may move. It has UpgradeTimeout
+// to send the upgrade packet; until then the session stays where it is.
+type candidate struct {
+	s     *Session
+	conn  Conn
+	timer *time.Timer
+}
+
+// offer makes conn the session's candidate, or closes it.
+func (s *Session) offer(conn Conn) {
+	if k := s.candidate(conn); k != nil {
+		s.server.tasks.run(k.serve)
+	} else {
+		s.server.turnAway(conn)
+	}
+}
+
+// candidate makes conn the session's candidate, unless it has one, or was
+// upgraded before: then it returns nil.
+func (s *Session) candidate(conn Conn) *sink {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cand != nil || s.upgraded || s.state.Load() == stateClosed {
+		return nil
+	}
+	c := &candidate{s: s, conn: conn}
+	c.timer = time.AfterFunc(s.server.cfg.UpgradeTimeout, c.abort)
+	s.cand = c
+	return &sink{s: s, conn: conn, cand: c}
+}
+
+// abort gives up the upgrade; the session continues on its transport.
+func (c *candidate) abort() {
+	s := c.s
+	s.mu.Lock()
+	if s.cand == c {
+		s.cand = nil
+		if s.poll != nil {
+			s.poll.probed = false
+		}
+	}
+	s.mu.Unlock()
+	c.abandon()
+}
+
+// abandon closes the connection of a candidate that its session has let go.
+func (c *candidate) abandon() {
+	c.timer.Stop()
+	c.conn.Close()
+}
+
+// probe acts on a packet of a candidate.
+func (k *sink) probe(p Packet, err error) error {
+	switch {
+	case err != nil || p.Binary:
+	case p.Type == Ping && string(p.Data) == "probe":
+		return k.cand.probed()
+	case p.Type == Upgrade && k.cand.upgrade():
+		k.cand = nil
+		if k.entered = k.s.enter(); !k.entered {
+			return errEnded
+		}
+		k.s.recv.Upgraded()
+		return nil // Handled leaves
+	}
+	k.cand.abort()
+	return errEnded
+}
+
+// probed answers a probe, and from now on every GET, so that the client can
+// pause polling.
+func (c *candidate) probed() error {
+	done, err := c.conn.Write([]*Batch{probeBatch})
+	if err == nil && !done {
+		err = c.conn.Drain()
+	}
+	if err != nil {
+		return err
+	}
+	s := c.s
+	s.mu.Lock()
+	if p := s.poll; p != nil && s.cand == c {
+		p.probed = true
+		p.wakeUp()
+	}
+	s.mu.Unlock()
+	return nil
+}
+
+// upgrade moves the session to the candidate's connection. What is queued
+// leaves through it.
+func (c *candidate) upgrade() bool {
+	s := c.s
+	s.mu.Lock()
+	if s.cand != c || s.state.Load() == stateClosed {
+		s.mu.Unlock()
+		return false
+	}
+	s.cand = nil
+	s.upgraded = true
+	old, from := s.conn, s.transport()
+	s.conn = c.conn
+	if s.poll != nil {
+		s.poll.finish(closeBatch)
+		s.poll = nil
+	}
+	closing := s.state.Load() == stateClosing
+	flush := s.claim()
+	idle := !flush && !s.flushing && s.queue == nil
+	s.mu.Unlock()
+
+	c.timer.Stop()
+	if old != nil {
+		old.Close()
+	}
+	s.server.stats.moved(from, c.conn.Transport())
+	switch {
+	case flush:
+		s.Flush()
+	case closing && idle:
+		s.finish(ForcedClose, nil)
+	}
+	return true
+}
