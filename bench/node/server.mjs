@@ -1,11 +1,14 @@
 // The official server with the application of the benchmark, the same as in
 // ../goserver. It prints one line of JSON with its addresses when it listens.
+import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
-import { createRequire } from "node:module";
 import { Server } from "socket.io";
 
-const require = createRequire(import.meta.url);
-const version = (name) => require(`${name}/package.json`).version;
+const version = (name) =>
+  JSON.parse(readFileSync(new URL(`node_modules/${name}/package.json`, import.meta.url))).version;
+
+// The benchmark ends this process by closing its standard input.
+process.stdin.on("end", () => process.exit()).resume();
 
 const http = createServer();
 const io = new Server(http, {

@@ -1,0 +1,70 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+)
+
+// The table in docs/performance.md is between these lines.
+const (
+	tableBegins = "<!-- scripts/bench --update-docs writes from here -->"
+	tableEnds   = "<!-- to here -->"
+)
+
+// updateDocs puts rs into the file.
+func (rs *results) updateDocs(name string) error {
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return err
+	}
+	before, rest, ok := strings.Cut(string(b), tableBegins)
+	_, after, ok2 := strings.Cut(rest, tableEnds)
+	if !ok || !ok2 {
+		return fmt.Errorf("bench: %s: the lines %q and %q, between which the table goes, are missing", name, tableBegins, tableEnds)
+	}
+	return os.WriteFile(name, []byte(before+tableBegins+"\n\n"+rs.section()+"\n"+tableEnds+after), 0o644)
+}
+
+// section is what the page says of the runs.
+func (rs *results) section() string {
+	var b strings.Builder
+	rounds := 0
+	first, last := rs.Runs[0].Time, rs.Runs[0].Time
+	for _, r := range rs.Runs {
+		rounds = max(rounds, r.Round)
+		if r.Time.Before(first) {
+			first = r.Time
+		}
+		if r.Time.After(last) {
+			last = r.Time
+		}
+	}
+	const format = "2006-01-02 15:04"
+	fmt.Fprintf(&b, "Measured %s to %s UTC, up to %d rounds.\n\n", first.UTC().Format(format), last.UTC().Format(format), rounds)
+	fmt.Fprintf(&b, "- Machine: %s, %d cores, %d GiB, Linux %s\n", rs.Machine.CPU, rs.Machine.Cores, rs.Machine.Memory, rs.Machine.Kernel)
+	fmt.Fprintf(&b, "- Node: %s\n", strings.Join(rs.versions(node), "; "))
+	fmt.Fprintf(&b, "- Roomcast: %s\n", strings.Join(rs.versions(roomcast), "; "))
+	if slices.ContainsFunc(rs.Runs, func(r result) bool { return r.Quick }) {
+		b.WriteString("- **Some of these are short runs (`--quick`): they show that it works, not how fast.**\n")
+	}
+	b.WriteString("\n" + rs.table())
+	for _, r := range rs.Runs {
+		if what := r.trouble(); what != "" {
+			fmt.Fprintf(&b, "\n- %s, %s, round %d: %s", r.Scenario, r.Server, r.Round, what)
+		}
+	}
+	return b.String()
+}
+
+// trouble describes what went wrong in a run, "" if nothing did.
+func (r result) trouble() string {
+	switch n := r.Faults.Total(); {
+	case r.Error != "":
+		return r.Error
+	case n > 0:
+		return fmt.Sprintf("%d faults, the first: %s", n, r.Faults.First)
+	}
+	return ""
+}

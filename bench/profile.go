@@ -1,0 +1,52 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+)
+
+// profile records a CPU profile of the Go server in the measured window.
+type profile struct {
+	name string // of the file it is written to
+}
+
+func (p *profile) start(s *process) error {
+	_, err := s.ask("/profile/start")
+	return err
+}
+
+func (p *profile) stop(s *process) error {
+	b, err := s.ask("/profile/stop")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(p.name, b, 0o644)
+}
+
+// profileRun runs a scenario once and prints what took the time.
+func profileRun(root string, sc scenario, quick bool) error {
+	p := &profile{name: filepath.Join(os.TempDir(), "roomcast-"+sc.name+".prof")}
+	res, err := measure(root, sc, roomcast, 1, quick, p)
+	if err != nil {
+		return err
+	}
+	if res.Error != "" {
+		return fmt.Errorf("bench: %s: %s", sc.name, res.Error)
+	}
+	fmt.Println(summary(sc, res))
+	for _, flag := range []string{"-top", "-cum"} {
+		args := []string{"tool", "pprof", "-top", "-nodecount=45"}
+		if flag == "-cum" {
+			args = append(args, flag)
+		}
+		cmd := exec.Command("go", append(args, p.name)...)
+		cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+		if err := cmd.Run(); err != nil {
+			return fmt.Errorf("bench: go tool pprof: %w", err)
+		}
+	}
+	fmt.Println("\nThe profile is in", p.name)
+	return nil
+}
