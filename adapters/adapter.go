@@ -36,8 +36,13 @@ type Local interface {
 	// Answer does what another node asks for, and yields what to reply.
 	Answer(ctx context.Context, op *Op) iter.Seq[Reply]
 
-	// Deliver sends a logged event to its local targets. The adapter calls it
+	// Deliver queues a logged event for its local targets. The adapter calls it
 	// for every event of the log, its own node's too, one at a time and in the
 	// order of the log. A zero offset says that the event couldn't be logged.
+	// The adapter may hold a lock. It calls Flush soon.
 	Deliver(op *Op, at Offset)
+
+	// Flush writes what was queued. The adapter holds no lock. Calling it once
+	// for several events lets them leave together.
+	Flush()
 }

@@ -91,8 +91,12 @@ func (l *memoryLog) Append(_ context.Context, op *Op) error {
 	for _, a := range op.Data.Attachments {
 		size += len(a)
 	}
-	now := time.Now()
+	l.append(op, size, time.Now())
+	l.local.Flush()
+	return nil
+}
 
+func (l *memoryLog) append(op *Op, size int, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	// The clock may step back: offsets must not.
@@ -106,7 +110,6 @@ func (l *memoryLog) Append(_ context.Context, op *Op) error {
 	l.trim(now)
 	l.schedule()
 	l.local.Deliver(op, l.tail)
-	return nil
 }
 
 func (l *memoryLog) After(_ context.Context, at Offset, limit int) ([]Entry, error) {

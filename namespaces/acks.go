@@ -1,0 +1,199 @@
+package namespaces
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/roomcast/roomcast/parser"
+)
+
+// Answer is what a client has acked with.
+type Answer struct {
+	Socket string // id of the socket
+	Args   Args
+}
+
+// Decode decodes the ack's arguments into the pointers, in order.
+func (a *Answer) Decode(into ...any) error {
+	for i, v := range into {
+		if err := a.Args.Decode(i, v); err != nil {
+			return &DecodeError{"ack", i, err}
+		}
+	}
+	return nil
+}
+
+// waiter is who wants to know of an ack. Its methods must not block.
+type waiter interface {
+	ack(s *Socket, args Args)
+	fail(s *Socket, err error)
+}
+
+// resolve hands an ack to who waits for it. Unknown, late and second acks are
+// ignored, as officially.
+func (s *Socket) resolve(p *parser.Packet) {
+	s.mu.Lock()
+	w := s.acks[p.ID]
+	delete(s.acks, p.ID)
+	s.mu.Unlock()
+	if w == nil {
+		s.ns.reg.stats.lateAcks.Add(1)
+		return
+	}
+	w.ack(s, p.Args())
+}
+
+// expect registers w for an ack. With id < 0 the socket's next id is taken.
+func (s *Socket) expect(id int64, w waiter) (int64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state.Load() >= closing {
+		return 0, ErrDisconnected
+	}
+	if len(s.acks) >= s.ns.reg.cfg.Limits.PendingAcks {
+		return 0, ErrTooManyAcks
+	}
+	if id < 0 {
+		id = int64(s.nextAck)
+		s.nextAck = (s.nextAck + 1) & (1<<30 - 1)
+	}
+	if s.acks == nil {
+		s.acks = map[int64]waiter{}
+	}
+	s.acks[id] = w
+	return id, nil
+}
+
+// unexpect forgets a pending ack.
+func (s *Socket) unexpect(id int64, w waiter) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.acks[id] == w {
+		delete(s.acks, id)
+	}
+}
+
+// outcome is an ack, or why there is none.
+type outcome struct {
+	socket *Socket
+	args   Args
+	err    error
+}
+
+// outcomes is a waiter that passes on to a channel with room for all.
+type outcomes chan outcome
+
+func (c outcomes) ack(s *Socket, args Args)  { c <- outcome{s, args, nil} }
+func (c outcomes) fail(s *Socket, err error) { c <- outcome{s, Args{}, err} }
+
+// Call sends an event and waits for the client's ack, until ctx ends: its
+// deadline is the ack's timeout (Config.AckTimeout if there is none). A
+// handler may call the socket that it runs for. The error is ErrAckTimeout, ErrDisconnected,
+// ErrTooManyAcks, or says why the event can't be sent.
+func (s *Socket) Call(ctx context.Context, event string, args ...any) (*Answer, error) {
+	data, err := parser.MarshalEvent(event, args...)
+	if err != nil {
+		return nil, err
+	}
+	c := make(outcomes, 1)
+	id, err := s.expect(-1, c)
+	if err != nil {
+		return nil, err
+	}
+	defer s.unexpect(id, c)
+	s.noteOutgoing(data)
+	if err := s.send(&parser.Packet{Type: parser.Event, Namespace: s.ns.name, ID: id, Payload: data}); err != nil {
+		return nil, err
+	}
+	defer s.await()()
+	timeout, stop := s.ns.reg.ackTimer(ctx)
+	defer stop()
+	select {
+	case o := <-c:
+		if o.err != nil {
+			return nil, o.err
+		}
+		return &Answer{s.id, o.args}, nil
+	case <-timeout:
+		return nil, ErrAckTimeout
+	case <-ctx.Done():
+		return nil, ackError(ctx)
+	}
+}
+
+// EmitAck is Call for who doesn't want to wait: f is called with the answer or
+// the error, in turn with the socket's handlers.
+func (s *Socket) EmitAck(f func(*Answer, error), event string, args ...any) error {
+	data, err := parser.MarshalEvent(event, args...)
+	if err != nil {
+		return err
+	}
+	w := &callback{s: s, f: f}
+	id, err := s.expect(-1, w)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	w.timer = time.AfterFunc(s.ns.reg.cfg.AckTimeout, func() {
+		s.unexpect(id, w)
+		w.fail(s, ErrAckTimeout)
+	})
+	s.mu.Unlock()
+	s.noteOutgoing(data)
+	return s.send(&parser.Packet{Type: parser.Event, Namespace: s.ns.name, ID: id, Payload: data})
+}
+
+// callback is a waiter that runs f in the socket's mailbox, once.
+type callback struct {
+	s     *Socket
+	f     func(*Answer, error)
+	timer *time.Timer
+}
+
+func (w *callback) ack(s *Socket, args Args)  { w.settle(&Answer{s.id, args}, nil) }
+func (w *callback) fail(s *Socket, err error) { w.settle(nil, err) }
+
+func (w *callback) settle(a *Answer, err error) {
+	s := w.s
+	s.mu.Lock()
+	f, timer := w.f, w.timer
+	w.f = nil
+	s.mu.Unlock()
+	if f == nil {
+		return
+	}
+	if timer != nil {
+		timer.Stop()
+	}
+	s.box.put(s, job{run: func() {
+		s.ns.report(s, s.ns.guard("ack callback", func() error { f(a, err); return nil }))
+	}}, true)
+	s.box.start(s)
+}
+
+// await tells the connection that a handler is about to wait for its client: what was
+// gathered is written, and the reader keeps reading. The result takes it back.
+func (s *Socket) await() func() {
+	s.client.sess.Push()
+	s.client.waiting.Add(1)
+	return func() { s.client.waiting.Add(-1) }
+}
+
+// ackTimer returns a channel that fires after the default timeout if ctx has no
+// deadline, else nil.
+func (reg *Registry) ackTimer(ctx context.Context) (<-chan time.Time, func()) {
+	if _, ok := ctx.Deadline(); ok {
+		return nil, func() {}
+	}
+	t := time.NewTimer(reg.cfg.AckTimeout)
+	return t.C, func() { t.Stop() }
+}
+
+// ackError says why ctx ended the wait for an ack.
+func ackError(ctx context.Context) error {
+	if ctx.Err() == context.DeadlineExceeded {
+		return ErrAckTimeout
+	}
+	return fmt.Errorf("server: wait for ack: %w", context.Cause(ctx))
+}

@@ -1,0 +1,487 @@
+package namespaces
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/roomcast/roomcast/engine"
+	"github.com/roomcast/roomcast/parser"
+)
+
+// client is the Socket.IO side of one session: the namespaces that it has joined.
+// It is the session's engine.Receiver.
+type client struct {
+	reg     *Registry
+	sess    *engine.Session
+	decoder parser.Decoder
+	dirty   []*Socket    // whose mailboxes got something since Handled; the reader's own
+	waiting atomic.Int32 // handlers that wait for an ack of this client
+
+	mu      sync.Mutex
+	sockets []*Socket   // few: a scan beats a map
+	pending []string    // namespaces that are being looked for
+	left    []string    // namespaces that the server has ended: what was under way is ignored
+	timer   *time.Timer // closes a client that joins nothing; nil once it has joined
+	half    *time.Timer // closes a client that doesn't finish its attachments
+	ended   bool
+}
+
+func newClient(reg *Registry, sess *engine.Session) *client {
+	c := &client{reg: reg, sess: sess, decoder: reg.cfg.Codec.NewDecoder(reg.cfg.PacketLimits)}
+	reg.stats.clients.Add(1)
+	if d := reg.cfg.ConnectTimeout; d > 0 {
+		c.timer = time.AfterFunc(d, func() {
+			reg.stats.rejected("connect timeout")
+			c.fail()
+		})
+	}
+	if sess.Protocol() == 3 {
+		c.connect("/", nil) // clients of version 2 join it without asking
+	}
+	return c
+}
+
+// Message takes one Engine.IO message: a packet, or an attachment of one.
+func (c *client) Message(data []byte, binary, owned bool) {
+	var p parser.Packet
+	var ok bool
+	var err error
+	if binary {
+		p, ok, err = c.decoder.Binary(data, owned)
+	} else {
+		p, ok, err = c.decoder.Text(data, owned)
+	}
+	if err != nil {
+		c.reg.stats.rejected("packet")
+		c.reg.log.LogAttrs(context.Background(), slog.LevelDebug, "closing a client for a bad packet",
+			slog.Any("session", c.sess), slog.Any("error", err))
+		c.sess.Close()
+		return
+	}
+	c.watchHalf(ok)
+	if ok {
+		c.handle(&p, len(data))
+	}
+}
+
+// watchHalf gives the attachments of a packet their time.
+func (c *client) watchHalf(complete bool) {
+	if complete && c.half == nil {
+		return
+	}
+	if complete {
+		c.half.Stop()
+		c.half = nil
+		return
+	}
+	if d := c.reg.cfg.Limits.AttachmentTime; c.half == nil && d > 0 {
+		c.half = time.AfterFunc(d, func() {
+			c.reg.stats.rejected("attachments")
+			c.sess.Close()
+		})
+	}
+}
+
+func (c *client) handle(p *parser.Packet, size int) {
+	c.reg.stats.received.Add(1)
+	name, auth := p.Namespace, json.RawMessage(nil)
+	if c.sess.Protocol() == 3 {
+		name, auth = splitV2(name)
+	} else if p.Type == parser.Connect {
+		auth = p.JSON
+	}
+	if p.Type == parser.Connect {
+		c.connect(name, auth)
+		return
+	}
+	s, was := c.socket(name)
+	switch {
+	case s == nil && was: // it crossed our DISCONNECT on the way
+	case s == nil || p.Type == parser.ConnectError:
+		c.reg.stats.rejected("state")
+		c.fail()
+	case p.Type == parser.Event:
+		c.event(s, p, size)
+	case p.Type == parser.Ack:
+		s.resolve(p)
+	case p.Type == parser.Disconnect:
+		c.forget(s, false)
+		s.close(ReasonClient)
+	}
+}
+
+// event puts an event into its socket's mailbox, waiting for room if need be.
+func (c *client) event(s *Socket, p *parser.Packet, size int) {
+	e := &Event{Socket: s, Args: p.Args(), id: p.ID, size: size}
+	name := p.EventBytes()
+	h, known := s.ns.hooks.Load().handlers[string(name)]
+	if known {
+		e.Name = h.name
+	} else {
+		e.Name = string(name)
+	}
+	j := job{event: e, h: h}
+	for !s.box.put(s, j, false) {
+		// A handler that waits for an ack of this client would wait for ever if
+		// we stopped reading. It may run ahead, up to a point.
+		if c.waiting.Load() > 0 {
+			if s.box.overflow(s) {
+				c.reg.stats.rejected("events")
+				c.sess.Close()
+				return
+			}
+			s.box.put(s, j, true)
+			break
+		}
+		space := s.box.wait()
+		s.box.start(s)
+		select {
+		case <-space:
+		case <-c.sess.Done():
+			return
+		case <-time.After(waitCheck): // a handler may have begun to wait for an ack
+		}
+	}
+	if !slices.Contains(c.dirty, s) {
+		c.dirty = append(c.dirty, s)
+	}
+}
+
+// waitCheck is how often a reader that waits for room looks up.
+const waitCheck = 100 * time.Millisecond
+
+// Handled starts the mailboxes that one read has filled.
+func (c *client) Handled() {
+	for i, s := range c.dirty {
+		s.box.start(s)
+		c.dirty[i] = nil
+	}
+	c.dirty = c.dirty[:0]
+}
+
+// Upgraded tells the sockets that they have a new transport.
+func (c *client) Upgraded() {
+	for _, s := range c.snapshot() {
+		hooks := s.ns.hooks.Load().upgrade
+		if len(hooks) == 0 {
+			continue
+		}
+		s.box.put(s, job{run: func() {
+			for _, f := range hooks {
+				s.ns.report(s, s.ns.guard("OnUpgrade", func() error { f(s.Context(), s); return nil }))
+			}
+		}}, true)
+		s.box.start(s)
+	}
+}
+
+// Closed ends all sockets: the session is gone.
+func (c *client) Closed(reason engine.Reason, cause error) {
+	c.Handled()
+	if c.half != nil {
+		c.half.Stop()
+	}
+	c.decoder.Reset()
+	c.reg.stats.clients.Add(-1)
+	c.end(string(reason))
+}
+
+// end closes all sockets; none can be added any more.
+func (c *client) end(reason string) {
+	c.mu.Lock()
+	c.ended = true
+	sockets := c.sockets
+	c.sockets = nil
+	c.stopTimer()
+	c.mu.Unlock()
+	for _, s := range sockets {
+		s.close(reason)
+	}
+}
+
+// fail closes the connection of a client that breaks the rules. As officially,
+// the reason depends on whether the transport can be closed at once.
+func (c *client) fail() {
+	if c.sess.Close() {
+		return
+	}
+	select {
+	case <-c.sess.Done(): // Closed follows
+	default:
+		c.end(ReasonForcedLater)
+	}
+}
+
+// disconnect ends all namespaces in good order, then the connection.
+func (c *client) disconnect() {
+	for _, s := range c.snapshot() {
+		s.Disconnect(false)
+	}
+	c.sess.Close()
+}
+
+func (c *client) snapshot() []*Socket {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.sockets)
+}
+
+// socket returns the client's socket in a namespace. left reports whether the
+// server has ended one there.
+func (c *client) socket(namespace string) (s *Socket, left bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, s := range c.sockets {
+		if s.ns.name == namespace {
+			return s, false
+		}
+	}
+	return nil, slices.Contains(c.left, namespace)
+}
+
+// forget removes a socket. byServer says that the client doesn't know yet.
+func (c *client) forget(s *Socket, byServer bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	i := slices.Index(c.sockets, s)
+	if i < 0 {
+		return
+	}
+	c.sockets = slices.Delete(slices.Clone(c.sockets), i, i+1)
+	if byServer && len(c.left) < c.reg.cfg.Limits.NamespacesPerClient {
+		c.left = append(c.left, s.ns.name)
+	}
+}
+
+// joined stops the clock that runs until the first namespace is joined.
+func (c *client) joined() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stopTimer()
+}
+
+func (c *client) stopTimer() {
+	if c.timer != nil {
+		c.timer.Stop()
+		c.timer = nil
+	}
+}
+
+// connect answers CONNECT.
+func (c *client) connect(name string, auth json.RawMessage) {
+	c.mu.Lock()
+	taken := slices.Contains(c.pending, name) ||
+		slices.ContainsFunc(c.sockets, func(s *Socket) bool { return s.ns.name == name })
+	full := len(c.sockets)+len(c.pending) >= c.reg.cfg.Limits.NamespacesPerClient
+	if !taken && !full {
+		c.pending = append(c.pending, name)
+	}
+	c.left = slices.DeleteFunc(c.left, func(n string) bool { return n == name })
+	c.mu.Unlock()
+	switch {
+	case taken:
+		c.reg.stats.rejected("state")
+		c.fail()
+	case full:
+		c.reg.stats.rejected("namespaces")
+		c.refuse(name, errTooManyNamespaces)
+	case c.reg.dynamic(name):
+		// The program's function may take its time; the reader can't.
+		c.reg.running.Go(func() { c.enter(name, auth) })
+	default:
+		c.enter(name, auth)
+	}
+}
+
+// enter makes the socket; its mailbox does the rest.
+func (c *client) enter(name string, auth json.RawMessage) {
+	ns, err := c.reg.find(context.Background(), name, auth)
+	if err == nil && !ns.expect() {
+		// It was cleaned up just now: the next look makes it anew.
+		ns, err = c.reg.find(context.Background(), name, auth)
+		if err == nil && !ns.expect() {
+			err = errInvalidNamespace
+		}
+	}
+	var s *Socket
+	c.mu.Lock()
+	c.pending = slices.DeleteFunc(c.pending, func(n string) bool { return n == name })
+	if err == nil && !c.ended && !ns.reg.ending.Load() {
+		s = &Socket{ns: ns, client: c, id: c.newSocketID(name), auth: auth, nextAck: ackBase()}
+		c.sockets = append(slices.Clip(c.sockets), s)
+	}
+	c.mu.Unlock()
+	switch {
+	case s != nil:
+		s.box.put(s, job{run: s.start}, true)
+		s.box.start(s)
+	case err != nil:
+		c.refuse(name, err)
+	default:
+		ns.expected()
+	}
+}
+
+// newSocketID returns a socket's public id. Clients of version 2 make theirs
+// from the session's id, so that is what it has to be.
+func (c *client) newSocketID(namespace string) string {
+	switch {
+	case c.sess.Protocol() != 3:
+		return newID()
+	case namespace == "/":
+		return c.sess.ID()
+	}
+	return namespace + "#" + c.sess.ID()
+}
+
+// refuse answers CONNECT with an error.
+func (c *client) refuse(namespace string, err error) {
+	c.reg.stats.refused.Add(1)
+	b, encodeErr := c.reg.encode(&parser.Packet{
+		Type: parser.ConnectError, Namespace: namespace, ID: -1, Payload: refusal(err, c.sess.Protocol()),
+	}, false)
+	if encodeErr == nil {
+		c.sess.Send(b)
+	}
+}
+
+// start runs first in a socket's mailbox: recovery, middlewares, admission,
+// the connect hooks.
+func (s *Socket) start() {
+	ns := s.ns
+	defer ns.expected()
+	ctx := s.Context()
+	hooks := ns.hooks.Load()
+	resume := s.prepareRecovery(ctx)
+	if resume == nil || !ns.reg.cfg.Recovery.SkipMiddlewares {
+		for _, f := range hooks.use {
+			if err := ns.guard("middleware", func() error { return f(ctx, s) }); err != nil {
+				s.refuse(err)
+				return
+			}
+		}
+	}
+	for {
+		if resume != nil && !s.replay(ctx, resume) {
+			return
+		}
+		admitted, again := s.admit(resume)
+		if again { // more was logged since the replay
+			continue
+		}
+		if !admitted {
+			return
+		}
+		break
+	}
+	for _, f := range hooks.connect {
+		if err := ns.guard("OnConnect", func() error { return f(ctx, s) }); err != nil {
+			ns.report(s, err)
+			s.Disconnect(false)
+			return
+		}
+	}
+}
+
+// refuse ends a socket that a middleware has turned away.
+func (s *Socket) refuse(err error) {
+	s.unclaim()
+	s.client.forget(s, false)
+	s.client.refuse(s.ns.name, err)
+	if p, ok := errors.AsType[*PanicError](err); ok {
+		s.ns.report(s, p)
+	}
+	s.mu.Lock()
+	already := s.state.Swap(closing) >= closing
+	s.mu.Unlock()
+	s.life.end()
+	if !already {
+		s.vacate()
+		s.ns.reg.cleanup(s.ns)
+	}
+}
+
+// admit makes the socket a member of its namespace and tells the client. It
+// reports false if the client has gone meanwhile, and again if events were
+// logged that it hasn't been sent.
+func (s *Socket) admit(resume *resumed) (admitted, again bool) {
+	ns := s.ns
+	var answer struct {
+		SID string `json:"sid"`
+		PID string `json:"pid,omitempty"`
+	}
+	answer.SID = s.id
+	if s.rec != nil {
+		answer.PID = s.rec.private
+	}
+	p := parser.Packet{Type: parser.Connect, Namespace: ns.name, ID: -1}
+	if s.client.sess.Protocol() != 3 {
+		p.Payload, _ = parser.MarshalValue(answer)
+	}
+	b, err := ns.reg.encode(&p, false)
+	if err != nil {
+		ns.reg.log.Error("CONNECT could not be answered", "namespace", ns.name, "error", err)
+		s.client.sess.Close()
+		return false, false
+	}
+
+	ns.lockOrder()
+	if resume != nil && ns.tail.Compare(resume.after) > 0 {
+		ns.unlockOrder()
+		return false, true
+	}
+	s.mu.Lock()
+	if s.state.Load() != connecting {
+		s.mu.Unlock()
+		ns.unlockOrder()
+		return false, false
+	}
+	flush := s.client.sess.Append(b)
+	s.state.Store(connected)
+	s.recovered = resume != nil
+	names := append([]string{s.id}, resume.rooms()...)
+	ns.index.Add(s)
+	changes := ns.index.Join(s, names...)
+	s.rec.enter(s.id, ns, resume)
+	s.mu.Unlock()
+	ns.unlockOrder()
+
+	ns.mu.Lock()
+	ns.sockets[s.id] = s
+	ns.mu.Unlock()
+	if flush {
+		s.client.sess.Flush()
+	}
+	s.client.joined()
+	ns.reg.stats.sockets.Add(1)
+	ns.reg.stats.joins.Add(1)
+	if resume != nil {
+		ns.reg.stats.recovered.Add(1)
+	}
+	ns.noteRooms(s, true, changes)
+	return true, false
+}
+
+// expect announces a socket, so that the namespace isn't cleaned up under it.
+func (ns *Namespace) expect() bool {
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	if ns.closed {
+		return false
+	}
+	ns.joining++
+	return true
+}
+
+// expected takes expect back: the socket is in, or it isn't coming.
+func (ns *Namespace) expected() {
+	ns.mu.Lock()
+	ns.joining--
+	ns.mu.Unlock()
+}

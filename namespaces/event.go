@@ -1,0 +1,150 @@
+package namespaces
+
+import (
+	"context"
+	"sync/atomic"
+
+	"github.com/roomcast/roomcast/parser"
+)
+
+// Args are arguments as they came, decoded on demand.
+type Args = parser.Args
+
+// Event is something that a client sent.
+type Event struct {
+	Name   string
+	Socket *Socket
+	Args   Args // the arguments behind the name
+
+	id    int64 // ack id; -1: none asked for
+	acked atomic.Bool
+	size  int // bytes that it holds in the mailbox
+}
+
+// Decode decodes the arguments into the pointers, in order. Arguments that the
+// client left out leave theirs as they are. []byte fields take binary
+// attachments. The error is a *DecodeError.
+func (e *Event) Decode(into ...any) error {
+	for i, v := range into {
+		if err := e.Args.Decode(i, v); err != nil {
+			return &DecodeError{e.Name, i, err}
+		}
+	}
+	return nil
+}
+
+// WantsAck reports whether the client asked for an ack that wasn't sent yet.
+func (e *Event) WantsAck() bool { return e.id >= 0 && !e.acked.Load() }
+
+// Ack answers the event, once. It may be called after the handler has returned.
+// It fails with ErrNoAck if no ack was asked for, or it was sent already.
+func (e *Event) Ack(args ...any) error {
+	if e.id < 0 || !e.acked.CompareAndSwap(false, true) {
+		return ErrNoAck
+	}
+	data, err := parser.Marshal(args...)
+	if err != nil {
+		return err
+	}
+	return e.Socket.send(&parser.Packet{Type: parser.Ack, Namespace: e.Socket.ns.name, ID: e.id, Payload: data})
+}
+
+// handler is the program's function for an event.
+type handler struct {
+	name string // shared by its events, so that a name needn't be copied for each
+	run  func(context.Context, *Event) error
+	// answers: the event is acked (with nothing) if run returned nil and did
+	// not ack itself.
+	answers bool
+}
+
+// Handle registers f for an event, replacing an earlier handler. It decodes
+// and acks by itself; an error it returns becomes the ack if one was asked for and not sent.
+func (ns *Namespace) Handle(event string, f func(ctx context.Context, e *Event) error) {
+	ns.handle(event, f, false)
+}
+
+func (ns *Namespace) handle(event string, f func(context.Context, *Event) error, answers bool) {
+	ns.change(func(h *hooks) {
+		if h.handlers == nil {
+			h.handlers = map[string]handler{}
+		}
+		h.handlers[event] = handler{event, f, answers}
+	})
+}
+
+// HandleOther registers f for the events that have no handler.
+func (ns *Namespace) HandleOther(f func(ctx context.Context, e *Event) error) {
+	ns.change(func(h *hooks) { h.other = f })
+}
+
+// On registers f for an event with one argument of type T. Its handlers for one
+// socket run one after the other, in the order of the events; f may wait, also for acks of the same
+// socket. An argument that doesn't fit T is answered with an error and reported
+// (see OnError), the connection lives on. If the client asked for an ack, it
+// gets one without arguments when f returns nil, else {ok:false, code, message}.
+func On[T any](ns *Namespace, event string, f func(ctx context.Context, s *Socket, v T) error) {
+	ns.handle(event, func(ctx context.Context, e *Event) error {
+		var v T
+		if err := e.Args.Decode(0, &v); err != nil {
+			return &DecodeError{e.Name, 0, err}
+		}
+		return f(ctx, e.Socket, v)
+	}, true)
+}
+
+// OnAck is On for a handler that answers: the ack carries its result.
+func OnAck[T, R any](ns *Namespace, event string, f func(ctx context.Context, s *Socket, v T) (R, error)) {
+	ns.handle(event, func(ctx context.Context, e *Event) error {
+		var v T
+		if err := e.Args.Decode(0, &v); err != nil {
+			return &DecodeError{e.Name, 0, err}
+		}
+		r, err := f(ctx, e.Socket, v)
+		if err != nil || e.id < 0 {
+			return err
+		}
+		return e.Ack(r)
+	}, false)
+}
+
+// dispatch runs everything that belongs to an event.
+func (s *Socket) dispatch(e *Event, h handler) {
+	ns := s.ns
+	hooks := ns.hooks.Load()
+	ctx := s.Context()
+	for _, f := range hooks.any {
+		ns.report(s, ns.guard("OnAny", func() error { f(ctx, e); return nil }))
+	}
+	err := s.handleEvent(ctx, hooks, e, h)
+	if err != nil {
+		ns.reg.stats.handlerErrors.Add(1)
+		if e.WantsAck() {
+			_ = e.Ack(answerTo(err))
+		}
+		ns.report(s, err)
+	} else if h.answers && e.WantsAck() {
+		_ = e.Ack()
+	}
+}
+
+func (s *Socket) handleEvent(ctx context.Context, hooks *hooks, e *Event, h handler) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = s.ns.panicked("handler of "+quote(e.Name), v)
+		}
+	}()
+	for _, f := range hooks.useEvent {
+		if err := f(ctx, e); err != nil {
+			return err
+		}
+	}
+	switch {
+	case h.run != nil:
+		return h.run(ctx, e)
+	case hooks.other != nil:
+		return hooks.other(ctx, e)
+	}
+	s.ns.reg.stats.unhandled.Add(1)
+	return nil
+}

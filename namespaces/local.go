@@ -1,0 +1,181 @@
+package namespaces
+
+import (
+	"context"
+	"iter"
+
+	"github.com/roomcast/roomcast/adapters"
+	"github.com/roomcast/roomcast/engine"
+	"github.com/roomcast/roomcast/parser"
+)
+
+// local is a namespace as its adapter sees it.
+type local struct{ ns *Namespace }
+
+var _ adapters.Local = local{}
+
+// Apply does op on the sockets of this node.
+func (l local) Apply(op *adapters.Op) {
+	ns := l.ns
+	switch op.Kind {
+	case adapters.Emit:
+		ns.broadcast(op)
+	case adapters.Join:
+		for s := range ns.index.Select(op.Target).All() {
+			if err := s.Join(op.Rooms...); err != nil && err != ErrDisconnected {
+				ns.report(s, err)
+			}
+		}
+	case adapters.Leave:
+		for s := range ns.index.Select(op.Target).All() {
+			s.Leave(op.Rooms...)
+		}
+	case adapters.Disconnect:
+		for s := range ns.index.Select(op.Target).All() {
+			s.Disconnect(op.Close)
+		}
+	case adapters.ServerEmit:
+		if e := ns.serverEvent(op.Data); e != nil {
+			e.run(context.Background())
+		}
+	}
+}
+
+// Answer does op and yields what this node has to say.
+func (l local) Answer(ctx context.Context, op *adapters.Op) iter.Seq[adapters.Reply] {
+	return func(yield func(adapters.Reply) bool) {
+		switch op.Kind {
+		case adapters.Fetch:
+			yield(adapters.Reply{Clients: -1, Sockets: l.ns.describe(op.Target)})
+		case adapters.Ask:
+			l.answerAsk(ctx, op, yield)
+		case adapters.ServerAsk:
+			if e := l.ns.serverEvent(op.Data); e != nil {
+				e.run(ctx)
+				if e.answered {
+					yield(adapters.Reply{Clients: -1, Data: e.answer})
+				}
+			}
+		}
+	}
+}
+
+func (l local) answerAsk(ctx context.Context, op *adapters.Op, yield func(adapters.Reply) bool) {
+	q := l.ns.askLocal(op)
+	defer q.end()
+	if !yield(adapters.Reply{Clients: len(q.sockets)}) {
+		return
+	}
+	for range q.sockets {
+		select {
+		case o := <-q.outcomes:
+			if o.err == nil && !yield(adapters.Reply{Clients: -1, Data: o.args.Payload()}) {
+				return
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// Deliver queues a logged event for the sockets of this node. It is called in
+// the order of the log.
+func (l local) Deliver(op *adapters.Op, at adapters.Offset) {
+	ns := l.ns
+	ns.order.Lock()
+	defer ns.order.Unlock()
+	if !at.IsZero() {
+		ns.tail = at
+	}
+	ns.fanOut(op, at, &ns.fan)
+}
+
+// Flush writes what Deliver has queued, outside all locks.
+func (l local) Flush() {
+	ns := l.ns
+	ns.order.Lock()
+	fan := ns.fan
+	ns.fan = engine.Fanout{}
+	ns.order.Unlock()
+	fan.Commit()
+}
+
+// ServerEvent is an event that another node has sent with ServerSideEmit.
+type ServerEvent struct {
+	Name string
+	Args Args
+
+	ns       *Namespace
+	handle   func(context.Context, *ServerEvent) error
+	answered bool
+	answer   parser.Payload
+}
+
+// Answer answers the node that asked (see ServerSideCall), once.
+func (e *ServerEvent) Answer(v any) error {
+	if e.answered {
+		return ErrNoAck
+	}
+	p, err := parser.Marshal(v)
+	if err != nil {
+		return err
+	}
+	e.answered, e.answer = true, p
+	return nil
+}
+
+// HandleServer registers f for an event that other nodes send with ServerSideEmit or ServerSideCall.
+func (ns *Namespace) HandleServer(event string, f func(ctx context.Context, e *ServerEvent) error) {
+	ns.change(func(h *hooks) {
+		if h.server == nil {
+			h.server = map[string]func(context.Context, *ServerEvent) error{}
+		}
+		h.server[event] = f
+	})
+}
+
+// ServerSideEmit sends an event to the other nodes of the cluster: their
+// HandleServer functions for this namespace get it. A node that is alone has nobody to send to.
+func (ns *Namespace) ServerSideEmit(ctx context.Context, event string, args ...any) error {
+	data, err := parser.MarshalEvent(event, args...)
+	if err != nil {
+		return err
+	}
+	return ns.adapter.Publish(ctx, &adapters.Op{Kind: adapters.ServerEmit, Data: data})
+}
+
+// ServerSideCall is ServerSideEmit that waits for an answer from every other
+// node. It returns what came, also when the error says that nodes are missing.
+func (ns *Namespace) ServerSideCall(ctx context.Context, event string, args ...any) ([]Args, error) {
+	data, err := parser.MarshalEvent(event, args...)
+	if err != nil {
+		return nil, err
+	}
+	var answers []Args
+	for r, rerr := range ns.adapter.Request(ctx, &adapters.Op{Kind: adapters.ServerAsk, Data: data}) {
+		if rerr != nil {
+			err = rerr
+			continue
+		}
+		if a, aerr := parser.ParseArgs(r.Data); aerr == nil {
+			answers = append(answers, a)
+		}
+	}
+	return answers, err
+}
+
+// serverEvent returns the event if this node has a handler for it.
+func (ns *Namespace) serverEvent(data parser.Payload) *ServerEvent {
+	p := parser.Packet{Type: parser.Event, Payload: data}
+	e := &ServerEvent{Name: p.Event(), Args: p.Args(), ns: ns}
+	if e.handle = ns.hooks.Load().server[e.Name]; e.handle == nil {
+		return nil
+	}
+	return e
+}
+
+func (e *ServerEvent) run(ctx context.Context) {
+	if err := e.ns.guard("server event "+quote(e.Name), func() error { return e.handle(ctx, e) }); err != nil {
+		e.ns.reg.log.Error("a server event's handler failed", "namespace", e.ns.name, "event", e.Name, "error", err)
+	}
+}

@@ -1,0 +1,338 @@
+package namespaces
+
+import (
+	"context"
+	"encoding/json"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/roomcast/roomcast/adapters"
+	"github.com/roomcast/roomcast/engine"
+	"github.com/roomcast/roomcast/parser"
+)
+
+// The reasons for which sockets disconnect, in the words of the official
+// server. Those of the connection are engine's: "transport close", "transport
+// error", "ping timeout", "parse error", "forced close".
+const (
+	ReasonClient      = "client namespace disconnect"
+	ReasonServer      = "server namespace disconnect"
+	ReasonShutdown    = "server shutting down"
+	ReasonForced      = string(engine.ForcedClose)
+	ReasonForcedLater = "forced server close" // a violation while the transport couldn't close at once
+)
+
+// The states of a socket, in their order.
+const (
+	connecting uint32 = iota // middlewares run
+	connected
+	closing // what it had sent before is still handled
+	gone
+)
+
+// Socket is one client in one namespace.
+//
+// Its handlers run one at a time. All methods may be called from any goroutine.
+type Socket struct {
+	ns     *Namespace
+	client *client
+	id     string
+	auth   json.RawMessage // nil: {}
+	state  atomic.Uint32
+	box    mailbox
+	life   lifetime
+
+	mu      sync.Mutex
+	data    map[string]any
+	acks    map[int64]waiter
+	nextAck uint32
+
+	rec       *recovery // nil unless the socket can be recovered
+	recovered bool
+}
+
+// ID returns the socket's public id, which is also the name of its own room.
+func (s *Socket) ID() string { return s.id }
+
+// Namespace returns where the socket is.
+func (s *Socket) Namespace() *Namespace { return s.ns }
+
+// Connected reports whether the socket has joined its namespace and not left.
+func (s *Socket) Connected() bool { return s.state.Load() == connected }
+
+// Recovered reports whether the socket continues an earlier connection: it has
+// its id, rooms and data, and was sent what it had missed.
+func (s *Socket) Recovered() bool { return s.recovered }
+
+// Transport returns the connection's transport as of now: "polling",
+// "websocket" or "webtransport".
+func (s *Socket) Transport() string { return s.client.sess.Transport() }
+
+// Protocol returns the revision of Engine.IO that the client speaks: 3 for
+// clients of version 2, else 4.
+func (s *Socket) Protocol() int { return s.client.sess.Protocol() }
+
+// Session returns the Engine.IO session, which all namespaces of the client share.
+func (s *Socket) Session() *engine.Session { return s.client.sess }
+
+// Handshake tells how the client connected.
+func (s *Socket) Handshake() *adapters.Handshake {
+	return newHandshake(s.client.sess.Request(), s.auth)
+}
+
+// Context ends when the socket disconnects. Handlers get it.
+func (s *Socket) Context() context.Context { return (*socketContext)(s) }
+
+// Set keeps a value with the socket until it is gone. Other nodes
+// see it in its JSON form (Broadcast.FetchSockets), and recovery restores it.
+func (s *Socket) Set(key string, value any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.data == nil {
+		s.data = map[string]any{}
+	}
+	s.data[key] = value
+}
+
+// Get returns what Set has kept under the key, or nil.
+func (s *Socket) Get(key string) any {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.data[key]
+}
+
+// Value returns what Set has kept under the key if it is a T, else the zero T.
+func Value[T any](s *Socket, key string) T {
+	v, _ := s.Get(key).(T)
+	return v
+}
+
+// Data returns a copy of all that Set has kept.
+func (s *Socket) Data() map[string]any {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.data)
+}
+
+// Join adds the socket to rooms, which come into being with their first member.
+// Once the socket has disconnected, Join does nothing and returns ErrDisconnected.
+func (s *Socket) Join(rooms ...string) error {
+	limits := &s.ns.reg.cfg.Limits
+	for _, name := range rooms {
+		if len(name) > limits.RoomName {
+			return ErrRoomName
+		}
+	}
+	s.ns.lockOrder()
+	s.mu.Lock() // keeps a closing socket from joining again
+	if s.state.Load() >= closing {
+		s.mu.Unlock()
+		s.ns.unlockOrder()
+		return ErrDisconnected
+	}
+	if s.ns.index.CountRooms(s)+len(rooms) > limits.RoomsPerSocket {
+		s.mu.Unlock()
+		s.ns.unlockOrder()
+		return ErrTooManyRooms
+	}
+	changes := s.ns.index.Join(s, rooms...)
+	for _, c := range changes {
+		s.rec.join(c.Room, s.ns.tail)
+	}
+	s.mu.Unlock()
+	s.ns.unlockOrder()
+	s.ns.noteRooms(s, true, changes)
+	return nil
+}
+
+// Leave removes the socket from rooms.
+func (s *Socket) Leave(rooms ...string) {
+	s.ns.lockOrder()
+	changes := s.ns.index.Leave(s, rooms...)
+	for _, c := range changes {
+		s.rec.leave(c.Room, s.ns.tail)
+	}
+	s.ns.unlockOrder()
+	s.ns.noteRooms(s, false, changes)
+}
+
+// Rooms returns the rooms that the socket is in, its own among them.
+func (s *Socket) Rooms() []string { return s.ns.index.Rooms(s) }
+
+// In reports whether the socket is in a room.
+func (s *Socket) In(room string) bool { return s.ns.index.Has(s, room) }
+
+// Emit sends an event to the client. Values are encoded as encoding/json does;
+// []byte anywhere in them goes as binary. It doesn't wait for the client, and returns
+// ErrDisconnected if it is known to be gone.
+func (s *Socket) Emit(ctx context.Context, event string, args ...any) error {
+	data, err := parser.MarshalEvent(event, args...)
+	if err != nil {
+		return err
+	}
+	if s.state.Load() >= closing {
+		return ErrDisconnected
+	}
+	if s.ns.log != nil && s.rec != nil && s.state.Load() == connected {
+		return s.ns.log.Append(ctx, &adapters.Op{Kind: adapters.Emit, Data: data, Target: ownRoom(s)})
+	}
+	s.noteOutgoing(data)
+	return s.send(&parser.Packet{Type: parser.Event, Namespace: s.ns.name, ID: -1, Payload: data})
+}
+
+// EmitVolatile is Emit for events that are of no use later: it is dropped
+// unless it can be written at once.
+func (s *Socket) EmitVolatile(ctx context.Context, event string, args ...any) error {
+	data, err := parser.MarshalEvent(event, args...)
+	if err != nil {
+		return err
+	}
+	if s.state.Load() >= closing {
+		return ErrDisconnected
+	}
+	s.noteOutgoing(data)
+	b, err := s.ns.reg.encode(&parser.Packet{Type: parser.Event, Namespace: s.ns.name, ID: -1, Payload: data}, false)
+	if err != nil {
+		return err
+	}
+	if flush, _ := s.client.sess.AppendVolatile(b); flush {
+		s.client.sess.Flush()
+	}
+	return nil
+}
+
+// send queues a packet for this socket alone.
+func (s *Socket) send(p *parser.Packet) error {
+	b, err := s.ns.reg.encode(p, false)
+	if err != nil {
+		return err
+	}
+	s.ns.reg.stats.sent.Add(1)
+	s.client.sess.Send(b)
+	return nil
+}
+
+// Disconnect takes the socket out of its namespace. With closeConn all other namespaces
+// of the client and the connection are closed, too; else the client may connect again.
+func (s *Socket) Disconnect(closeConn bool) {
+	if closeConn {
+		s.client.disconnect()
+		return
+	}
+	if s.state.Load() == connected {
+		_ = s.send(&parser.Packet{Type: parser.Disconnect, Namespace: s.ns.name, ID: -1})
+	}
+	s.client.forget(s, true)
+	s.close(ReasonServer)
+}
+
+// To returns a broadcast to the rooms, this socket excepted.
+func (s *Socket) To(rooms ...string) Broadcast { return s.Broadcast().To(rooms...) }
+
+// Broadcast returns a broadcast to all sockets of the namespace but this.
+func (s *Socket) Broadcast() Broadcast {
+	return Broadcast{ns: s.ns, except: []string{s.id}}
+}
+
+// close ends the socket: from now on nothing is sent to it, and its context and the
+// acks that it owes end. Its handlers run for what came before; then its rooms
+// are left and the disconnect hooks run. Only the first call counts.
+func (s *Socket) close(reason string) {
+	if s.state.Load() >= closing {
+		return
+	}
+	s.ns.lockOrder()
+	s.mu.Lock()
+	was := s.state.Load()
+	if was >= closing {
+		s.mu.Unlock()
+		s.ns.unlockOrder()
+		return
+	}
+	s.state.Store(closing)
+	acks := s.acks
+	s.acks = nil
+	var saved *adapters.Session
+	if s.rec != nil && was == connected && persists(reason) {
+		saved = s.saved()
+	}
+	s.mu.Unlock()
+	s.ns.unlockOrder()
+	s.save(saved)
+	s.life.end()
+	for _, w := range acks {
+		w.fail(s, ErrDisconnected)
+	}
+	s.box.put(s, job{run: func() { s.finish(reason, was == connected) }}, true)
+	s.box.start(s)
+}
+
+// finish is the last thing that a socket's mailbox does.
+func (s *Socket) finish(reason string, joined bool) {
+	ns := s.ns
+	hooks := ns.hooks.Load()
+	ctx := s.Context()
+	if joined {
+		for _, f := range hooks.disconnecting {
+			ns.report(s, ns.guard("OnDisconnecting", func() error { f(ctx, s, reason); return nil }))
+		}
+	}
+	s.vacate()
+	if joined {
+		ns.reg.stats.sockets.Add(-1)
+		for _, f := range hooks.disconnect {
+			ns.report(s, ns.guard("OnDisconnect", func() error { f(ctx, s, reason); return nil }))
+		}
+	}
+	ns.reg.cleanup(ns)
+}
+
+// vacate takes the socket out of its rooms and its namespace.
+func (s *Socket) vacate() {
+	ns := s.ns
+	s.mu.Lock()
+	s.state.Store(gone)
+	changes := ns.index.Remove(s)
+	s.mu.Unlock()
+	ns.mu.Lock()
+	if ns.sockets[s.id] == s { // a recovered socket has the same id
+		delete(ns.sockets, s.id)
+	}
+	ns.mu.Unlock()
+	slices.Reverse(changes) // the own room last
+	ns.noteRooms(s, false, changes)
+}
+
+// encode makes a batch of a packet; shared if more than one session gets it.
+func (reg *Registry) encode(p *parser.Packet, shared bool) (*engine.Batch, error) {
+	e, err := reg.cfg.Codec.Encode(p)
+	if err != nil {
+		return nil, err
+	}
+	packets := make([]engine.Packet, 0, 1+len(e.Binary))
+	if e.Text != nil {
+		packets = append(packets, engine.Packet{Type: engine.Message, Data: e.Text})
+	}
+	for _, b := range e.Binary {
+		packets = append(packets, engine.Packet{Type: engine.Message, Binary: true, Data: b})
+	}
+	return engine.NewBatch(shared, packets...), nil
+}
+
+// noteOutgoing shows an event to the OnAnyOutgoing hooks.
+func (s *Socket) noteOutgoing(data parser.Payload) {
+	hooks := s.ns.hooks.Load().anyOut
+	if len(hooks) == 0 {
+		return
+	}
+	p := parser.Packet{Type: parser.Event, Payload: data}
+	out := Outgoing{p.Event(), p.Args()}
+	s.box.put(s, job{run: func() {
+		for _, f := range hooks {
+			s.ns.report(s, s.ns.guard("OnAnyOutgoing", func() error { f(s.Context(), s, out); return nil }))
+		}
+	}}, true)
+	s.box.start(s)
+}

@@ -1,0 +1,67 @@
+package namespaces
+
+import (
+	"maps"
+	"sync"
+	"sync/atomic"
+)
+
+// counters count what happens in a registry.
+type counters struct {
+	clients, sockets                        atomic.Int64 // now
+	joins, refused, recovered, notRecovered atomic.Int64
+	received, sent, broadcasts              atomic.Int64
+	unhandled, lateAcks                     atomic.Int64
+	panics, handlerErrors                   atomic.Int64
+
+	mu      sync.Mutex
+	reasons map[string]int64 // few, all from this package
+}
+
+func (c *counters) rejected(reason string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.reasons == nil {
+		c.reasons = map[string]int64{}
+	}
+	c.reasons[reason]++
+}
+
+// Stats is what a registry has counted. Clients, Sockets, Namespaces and Rooms are as of now, the
+// rest since the start.
+type Stats struct {
+	Clients, Sockets, Namespaces, Rooms int64
+	Joins                               int64 // sockets that joined a namespace
+	Refused                             int64 // CONNECTs answered with an error
+	Recovered                           int64 // sockets that continued an earlier connection
+	NotRecovered                        int64 // those that asked to, and got a fresh session
+	Received                            int64 // packets
+	Sent                                int64 // packets, one for each receiver
+	Broadcasts                          int64
+	Unhandled                           int64 // events without a handler
+	LateAcks                            int64 // acks that nobody waited for
+	Panics                              int64
+	HandlerErrors                       int64
+	Rejected                            map[string]int64 // clients closed, by reason
+}
+
+// Stats returns the counters.
+func (reg *Registry) Stats() Stats {
+	c := &reg.stats
+	s := Stats{
+		Clients: c.clients.Load(), Sockets: c.sockets.Load(),
+		Joins: c.joins.Load(), Refused: c.refused.Load(), Recovered: c.recovered.Load(), NotRecovered: c.notRecovered.Load(),
+		Received: c.received.Load(), Sent: c.sent.Load(), Broadcasts: c.broadcasts.Load(),
+		Unhandled: c.unhandled.Load(), LateAcks: c.lateAcks.Load(),
+		Panics: c.panics.Load(), HandlerErrors: c.handlerErrors.Load(),
+	}
+	c.mu.Lock()
+	s.Rejected = maps.Clone(c.reasons)
+	c.mu.Unlock()
+	for _, ns := range reg.Namespaces() {
+		s.Namespaces++
+		rooms, _ := ns.index.Count()
+		s.Rooms += int64(rooms)
+	}
+	return s
+}
