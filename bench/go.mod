@@ -4,4 +4,13 @@ go 1.26.0
 
 replace github.com/roomcast/roomcast => ../
 
-require golang.org/x/sys v0.48.0
+require (
+	github.com/roomcast/roomcast v0.0.0
+	golang.org/x/sys v0.48.0
+)
+
+require (
+	github.com/andybalholm/brotli v1.2.8 // indirect
+	github.com/gobwas/httphead v0.1.0 // indirect
+	github.com/gobwas/ws v1.5.0 // indirect
+)
