@@ -153,33 +153,31 @@ func at(err error, offset int) error {
 // text is UTF-8 and not empty.
 func (p *Packet) check(text []byte, n int, limits *Limits) error {
 	s := scanner{text: text, depth: limits.MaxDepth}
+	if n > 0 {
+		s.found = &placeholders{count: n}
+	}
+	var err error
 	switch p.Type {
-	case Event, Ack:
-		if n > 0 {
-			s.found = &placeholders{count: n}
+	case Event:
+		if err = s.array(&p.elems); err == nil {
+			err = p.checkName(text, limits)
 		}
-		if err := s.array(&p.elems); err != nil {
-			return err
-		}
-		if s.found != nil {
-			if err := s.found.complete(); err != nil {
-				return err
-			}
-		}
-		if p.Type == Event {
-			return p.checkName(text, limits)
-		}
-		return nil
+	case Ack:
+		err = s.array(&p.elems)
 	case Connect, ConnectError:
-		if err := s.only(); err != nil {
-			return err
+		if err = s.only(); err != nil {
+			break
 		}
 		if c := text[s.space(0)]; c != '{' && (c != '"' || p.Type == Connect) {
-			return ErrInvalidPayload
+			err = ErrInvalidPayload
 		}
-		return nil
+	default:
+		err = ErrInvalidPayload // Disconnect has none
 	}
-	return ErrInvalidPayload // Disconnect has none
+	if err == nil && s.found != nil {
+		err = s.found.complete()
+	}
+	return err
 }
 
 // checkName checks that the first element is a number or a name that is free.
@@ -223,7 +221,7 @@ func (p *Packet) Check(limits Limits) error {
 	case p.JSON == nil:
 		return nil
 	case !utf8.Valid(p.JSON):
-		return &SyntaxError{Msg: "invalid UTF-8"}
+		return errUTF8
 	}
 	return p.check(p.JSON, len(p.Attachments), &limits)
 }

@@ -50,6 +50,8 @@ type SyntaxError struct {
 	Msg    string
 }
 
+var errUTF8 = &SyntaxError{Msg: "invalid UTF-8"}
+
 func (e *SyntaxError) Error() string {
 	return fmt.Sprintf("invalid payload: %s at byte %d", e.Msg, e.Offset)
 }

@@ -41,7 +41,7 @@ func MarshalEvent(event string, args ...any) (Payload, error) {
 	}
 	e := encoder{dst: make([]byte, 0, 6+len(event)+estimate(args))}
 	e.dst = append(e.dst, '[')
-	e.dst = appendString(e.dst, event)
+	e.dst = AppendString(e.dst, event)
 	if len(args) > 0 {
 		e.dst = append(e.dst, ',')
 	}
@@ -77,7 +77,7 @@ func (p Payload) With(arg string) Payload {
 	if len(bytes.TrimRight(text, " \t\r\n")) > 1 {
 		dst = append(dst, ',')
 	}
-	dst = appendString(dst, arg)
+	dst = AppendString(dst, arg)
 	p.JSON = append(dst, ']')
 	return p
 }
@@ -93,7 +93,7 @@ func ParseArgs(p Payload) (Args, error) {
 		return Args{}, nil
 	}
 	if !utf8.Valid(p.JSON) {
-		return Args{}, &SyntaxError{Msg: "invalid UTF-8"}
+		return Args{}, errUTF8
 	}
 	packet := Packet{Type: Ack}
 	limits := Limits{MaxDepth: maxDepth}

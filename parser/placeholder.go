@@ -3,6 +3,7 @@ package parser
 import (
 	"bytes"
 	"strconv"
+	"unicode/utf8"
 )
 
 // A placeholder is the object {"_placeholder":true,"num":0} that stands where
@@ -10,9 +11,9 @@ import (
 
 const placeholderKey = "_placeholder"
 
-// appendPlaceholder appends the placeholder of attachment num, as the official
+// AppendPlaceholder appends the placeholder of attachment num, as the official
 // encoder writes it.
-func appendPlaceholder(dst []byte, num int) []byte {
+func AppendPlaceholder(dst []byte, num int) []byte {
 	dst = append(dst, `{"_placeholder":true,"num":`...)
 	dst = strconv.AppendInt(dst, int64(num), 10)
 	return append(dst, '}')
@@ -27,6 +28,36 @@ type placeholders struct {
 type placeholder struct {
 	span
 	num int
+}
+
+// Placeholder is where an attachment belongs in a Payload.
+type Placeholder struct {
+	Start, End int // of the object, in Payload.JSON
+	Num        int // index in Payload.Attachments
+}
+
+// Placeholders checks that p.JSON is one JSON value with one placeholder for
+// each attachment, and returns these in the order of the text. Without
+// attachments, objects that look like placeholders are just objects.
+func (p Payload) Placeholders() ([]Placeholder, error) {
+	if !utf8.Valid(p.JSON) {
+		return nil, errUTF8
+	}
+	s := scanner{text: p.JSON, depth: maxDepth}
+	if len(p.Attachments) > 0 {
+		s.found = &placeholders{count: len(p.Attachments)}
+	}
+	if err := s.only(); err != nil || s.found == nil {
+		return nil, err
+	}
+	if err := s.found.complete(); err != nil {
+		return nil, err
+	}
+	list := make([]Placeholder, len(s.found.list))
+	for i, ph := range s.found.list {
+		list[i] = Placeholder{int(ph.start), int(ph.end), ph.num}
+	}
+	return list, nil
 }
 
 // candidate is an object that may turn out to be a placeholder.

@@ -328,7 +328,7 @@ func (w *restorer) raw(v reflect.Value) {
 	}
 	var dst []byte
 	w.marker.each(text,
-		func(num int) { dst = appendPlaceholder(dst, num) },
+		func(num int) { dst = AppendPlaceholder(dst, num) },
 		func(part []byte) { dst = append(dst, part...) })
 	v.SetBytes(dst)
 }

@@ -326,7 +326,7 @@ func hexDigit(c byte) bool {
 // valid reports whether text is one JSON value in UTF-8.
 func valid(text []byte) error {
 	if !utf8.Valid(text) {
-		return &SyntaxError{Msg: "invalid UTF-8"}
+		return errUTF8
 	}
 	s := scanner{text: text, depth: maxDepth}
 	return s.only()

@@ -92,7 +92,7 @@ func (e *encoder) value(v any, depth int) error {
 	case nil:
 		e.dst = append(e.dst, "null"...)
 	case string:
-		e.dst = appendString(e.dst, v)
+		e.dst = AppendString(e.dst, v)
 	case bool:
 		e.dst = strconv.AppendBool(e.dst, v)
 	case int:
@@ -104,7 +104,7 @@ func (e *encoder) value(v any, depth int) error {
 	case uint64:
 		e.dst = strconv.AppendUint(e.dst, v, 10)
 	case float64:
-		e.dst = appendFloat(e.dst, v)
+		e.dst = AppendFloat(e.dst, v)
 	case []byte:
 		e.binary(v)
 	case json.RawMessage:
@@ -134,7 +134,7 @@ func (e *encoder) binary(data []byte) {
 		e.dst = append(e.dst, "null"...)
 		return
 	}
-	e.dst = appendPlaceholder(e.dst, len(e.attachments))
+	e.dst = AppendPlaceholder(e.dst, len(e.attachments))
 	e.attachments = append(e.attachments, data)
 }
 
@@ -179,7 +179,7 @@ func (e *encoder) object(m map[string]any, depth int) error {
 		if i > 0 {
 			e.dst = append(e.dst, ',')
 		}
-		e.dst = append(appendString(e.dst, k), ':')
+		e.dst = append(AppendString(e.dst, k), ':')
 		if err := e.value(m[k], depth+1); err != nil {
 			return err
 		}
@@ -207,8 +207,8 @@ func (e *encoder) other(v any) error {
 	return r.unmark(e, text)
 }
 
-// appendFloat writes f as JavaScript does.
-func appendFloat(dst []byte, f float64) []byte {
+// AppendFloat appends f as JSON.stringify does: null if it is not finite.
+func AppendFloat(dst []byte, f float64) []byte {
 	switch {
 	case math.IsNaN(f) || math.IsInf(f, 0):
 		return append(dst, "null"...)
@@ -231,8 +231,8 @@ func appendFloat(dst []byte, f float64) []byte {
 	return dst
 }
 
-// appendString writes s as JSON.stringify does; what is not UTF-8 becomes U+FFFD.
-func appendString(dst []byte, s string) []byte {
+// AppendString appends s as JSON.stringify does; what is not UTF-8 becomes U+FFFD.
+func AppendString(dst []byte, s string) []byte {
 	const hex = "0123456789abcdef"
 	dst = append(dst, '"')
 	start := 0
