@@ -93,7 +93,11 @@ func (c *Conn) Serve(sink engine.Sink) error {
 	} else {
 		c.serveBlocking()
 	}
-	c.abortHalf()
+	if tcp, ok := c.nc.(*net.TCPConn); ok && c.isHalf() {
+		// A peer that doesn't read has nothing of a frame cut in half: the
+		// kernel may forget what it holds.
+		tcp.SetLinger(0)
+	}
 	switch {
 	case c.err != nil:
 		return c.err
@@ -114,7 +118,7 @@ func (c *Conn) Close() error {
 		go c.Serve(nil)
 	case c.raw == nil:
 		// When the reader is in a sink that doesn't return, this cuts the line.
-		time.AfterFunc(2*linger, func() { c.nc.Close() })
+		time.AfterFunc(linger, func() { c.nc.Close() })
 	}
 	return nil
 }
@@ -146,12 +150,9 @@ var past = time.Unix(1, 0)
 
 func (c *Conn) isClosed() bool { return c.state.Load()&closed != 0 }
 
-// abortHalf makes the kernel forget what it holds for a peer that doesn't read:
-// with a frame cut in half nothing of it is of use.
-func (c *Conn) abortHalf() {
+// isHalf reports whether a frame is written in part.
+func (c *Conn) isHalf() bool {
 	c.turn.Lock()
 	defer c.turn.Unlock()
-	if tcp, ok := c.nc.(*net.TCPConn); ok && c.half {
-		tcp.SetLinger(0)
-	}
+	return c.half
 }

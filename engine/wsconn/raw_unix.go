@@ -21,8 +21,6 @@ func rawConn(nc net.Conn) (syscall.RawConn, error) {
 
 // serveRaw reads with a single call of RawConn.Read for the life of the
 // connection: the runtime parks the goroutine whenever readable returns false.
-// A new call would forget a readiness that was reported meanwhile; only within
-// one call may readable return without having seen EAGAIN.
 func (c *Conn) serveRaw() {
 	if c.takeFirst() {
 		c.raw.Read(c.readable) // its error is Close's deadline
@@ -30,9 +28,14 @@ func (c *Conn) serveRaw() {
 }
 
 // readable reads until nothing is left. It reports whether reading has ended.
+//
+// It does not take a short read for the end of what is there. That would save
+// a system call (0.5 µs) but lose connections: when a message and a FIN, or a
+// reset, arrive before the message is read, the poller has reported both with
+// one edge, and no other follows. Only EAGAIN tells that nothing is left.
 func (c *Conn) readable(fd uintptr) (ended bool) {
 	for {
-		n, room, bad, err := c.readRaw(int(fd))
+		n, bad, err := c.readRaw(int(fd))
 		switch {
 		case err == syscall.EAGAIN:
 			return false
@@ -40,32 +43,29 @@ func (c *Conn) readable(fd uintptr) (ended bool) {
 			return true
 		case bad != nil && c.end(bad):
 			return true
-		case n < room:
-			return false
 		}
 	}
 }
 
-// readRaw reads once, up to room bytes, and handles what it got.
-func (c *Conn) readRaw(fd int) (n, room int, bad, err error) {
-	if l := c.large; l != nil && !c.isClosed() {
-		space := l.space()
-		if n, err = read(fd, space); n > 0 {
+// readRaw reads once and handles what it got. bad says what was wrong with it.
+func (c *Conn) readRaw(fd int) (n int, bad, err error) {
+	if c.large != nil && !c.isClosed() {
+		if n, err = read(fd, c.large.space()); n > 0 {
 			bad = c.takeLarge(n)
 		}
-		return n, len(space), bad, err
+		return n, bad, err
 	}
 	buf := buffers.Get().(*[bufferSize]byte)
 	defer buffers.Put(buf)
 	if c.isClosed() {
 		n, err = read(fd, buf[:])
-		return n, len(buf), nil, err
+		return n, nil, err
 	}
 	k := copy(buf[:], c.held)
 	if n, err = read(fd, buf[k:]); n > 0 {
 		bad = c.take(buf[:k+n])
 	}
-	return n, len(buf) - k, bad, err
+	return n, bad, err
 }
 
 // read is read(2), tried again when a signal came.

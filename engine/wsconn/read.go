@@ -231,6 +231,9 @@ func (c *Conn) serveBlocking() {
 		}
 	}
 	c.farewell()
+	if c.isHalf() {
+		return
+	}
 	c.nc.SetReadDeadline(time.Now().Add(linger))
 	io.Copy(io.Discard, c.nc)
 }
