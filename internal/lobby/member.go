@@ -1,0 +1,104 @@
+package lobby
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/roomcast/roomcast/server"
+)
+
+// Member describes a socket to others in its rooms.
+type Member struct {
+	ID        string   `json:"id"`
+	Name      string   `json:"name"`
+	User      string   `json:"user,omitempty"`
+	Transport string   `json:"transport"`
+	Latency   *float64 `json:"latency,omitempty"` // milliseconds, as the client measured
+}
+
+// The keys of a socket's data. Other nodes see it, so that they can list members.
+const (
+	keyName      = "name"
+	keyUser      = "user"
+	keyTransport = "transport"
+	keyLatency   = "latency"
+	keyStatus    = "status" // when the last one came, in Unix milliseconds
+)
+
+func member(id string, data map[string]any) Member {
+	m := Member{ID: id}
+	m.Name, _ = data[keyName].(string)
+	m.User, _ = data[keyUser].(string)
+	m.Transport, _ = data[keyTransport].(string)
+	if latency, ok := data[keyLatency].(float64); ok {
+		m.Latency = &latency
+	}
+	return m
+}
+
+func self(s *server.Socket) Member { return member(s.ID(), s.Data()) }
+
+// user is whom the socket's token names, or "".
+func user(s *server.Socket) string { return server.Value[string](s, keyUser) }
+
+// change is what joined, left and updated carry.
+type change struct {
+	Room   string `json:"room"`
+	Member Member `json:"member"`
+}
+
+// tell tells the other members of a room about s.
+func tell(ctx context.Context, s *server.Socket, event, room string) {
+	if s.Namespace().Count(room) > MaxMembers {
+		return
+	}
+	// An error means that other nodes can't be reached; the driver logs that.
+	_ = s.To(room).Emit(ctx, event, change{room, self(s)})
+}
+
+// tellAll tells the other members of all rooms of s.
+func tellAll(ctx context.Context, s *server.Socket, event string) {
+	for _, room := range s.Rooms() {
+		if room != s.ID() {
+			tell(ctx, s, event, room)
+		}
+	}
+}
+
+func (l *lobby) upgraded(ctx context.Context, s *server.Socket) {
+	s.Set(keyTransport, s.Transport())
+	tellAll(ctx, s, "updated")
+}
+
+func (l *lobby) disconnecting(ctx context.Context, s *server.Socket, _ string) {
+	tellAll(context.WithoutCancel(ctx), s, "left")
+}
+
+const maxName = 40 // characters
+
+// cleanName returns the name without surrounding space, and at most 40
+// characters of it; "" if it can't be shown.
+func cleanName(name string) string {
+	name = strings.TrimSpace(name)
+	if !utf8.ValidString(name) || strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsGraphic(r) }) {
+		return ""
+	}
+	runes := 0
+	for i := range name {
+		if runes == maxName {
+			return name[:i]
+		}
+		runes++
+	}
+	return name
+}
+
+func guestName() string {
+	var b [2]byte
+	rand.Read(b[:])
+	return "guest-" + hex.EncodeToString(b[:])
+}
