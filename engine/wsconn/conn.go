@@ -27,8 +27,7 @@ const linger = time.Second
 // and sets deadlines. So it never waits, also when the sink of Serve blocks for
 // ever: the peer sees the end, while descriptor and goroutine stay until the
 // sink returns. Who blocks in a sink must stop when its session ends.
-// If Serve was never called, Close starts a goroutine in its place, which the
-// deadlines end.
+// Serve is owed also to a Conn that was closed before: it releases it.
 type Conn struct {
 	nc  net.Conn
 	raw syscall.RawConn // nil where nc can't be used without blocking
@@ -36,7 +35,7 @@ type Conn struct {
 
 	wire    engine.Wire
 	deflate bool
-	state   atomic.Uint32 // served, closed
+	closed  atomic.Bool
 
 	// Used by the goroutine in Serve only.
 	sink  engine.Sink
@@ -58,11 +57,6 @@ type Conn struct {
 	control control
 }
 
-const (
-	served = 1 << iota
-	closed
-)
-
 var _ engine.Conn = (*Conn)(nil)
 
 // newConn takes over nc. first are bytes that have been read from it already.
@@ -83,9 +77,6 @@ func (c *Conn) Transport() string { return "websocket" }
 // lost, ErrClosed after Close, a *ProtocolError, or the sink's error. After the
 // last two, and after Close, it first waits up to a second for the peer's end.
 func (c *Conn) Serve(sink engine.Sink) error {
-	if old := c.state.Or(served); old&served != 0 {
-		return ErrClosed
-	}
 	c.sink = sink
 	defer c.nc.Close()
 	if c.raw != nil {
@@ -101,7 +92,7 @@ func (c *Conn) Serve(sink engine.Sink) error {
 	switch {
 	case c.err != nil:
 		return c.err
-	case c.isClosed():
+	case c.closed.Load():
 		return ErrClosed
 	default:
 		return io.EOF
@@ -111,30 +102,24 @@ func (c *Conn) Serve(sink engine.Sink) error {
 // Close implements engine.Conn: it sends an empty close frame, which the peer
 // sees as 1005. A Drain that blocks is interrupted; its frames are lost.
 func (c *Conn) Close() error {
-	first, wasServed := c.close(0)
-	switch {
-	case !first:
-	case !wasServed:
-		go c.Serve(nil)
-	case c.raw == nil:
+	if c.close(0) && c.raw == nil {
 		// When the reader is in a sink that doesn't return, this cuts the line.
 		time.AfterFunc(linger, func() { c.nc.Close() })
 	}
 	return nil
 }
 
-// close begins the closing handshake, once.
-func (c *Conn) close(code ws.StatusCode) (first, wasServed bool) {
-	old := c.state.Or(closed)
-	if old&closed != 0 {
-		return false, true
+// close begins the closing handshake. It reports whether it was the first to.
+func (c *Conn) close(code ws.StatusCode) bool {
+	if c.closed.Swap(true) {
+		return false
 	}
 	c.control.close(code)
 	if c.raw == nil {
 		// Writing might block: that is for the reader, whom this wakes.
 		c.nc.SetReadDeadline(past)
 		c.nc.SetWriteDeadline(past)
-		return true, old&served != 0
+		return true
 	}
 	c.nc.SetReadDeadline(time.Now().Add(linger))
 	if c.turn.TryLock() {
@@ -142,13 +127,11 @@ func (c *Conn) close(code ws.StatusCode) (first, wasServed bool) {
 	} else {
 		c.nc.SetWriteDeadline(past) // a Drain may be blocked
 	}
-	return true, old&served != 0
+	return true
 }
 
 // past is a deadline that wakes who waits.
 var past = time.Unix(1, 0)
-
-func (c *Conn) isClosed() bool { return c.state.Load()&closed != 0 }
 
 // isHalf reports whether a frame is written in part.
 func (c *Conn) isHalf() bool {

@@ -134,16 +134,19 @@ func TestCloseIdle(t *testing.T) {
 	})
 }
 
-// TestCloseBeforeServe: a Conn that nobody serves ends by itself.
+// TestCloseBeforeServe: Serve releases also what was closed before.
 func TestCloseBeforeServe(t *testing.T) {
 	both(t, func(t *testing.T, kind string) {
 		c, client := pair(t, kind, Config{})
 		c.Close()
+		client.Write(text("x"))
+		var sink record
+		done := serve(c, &sink)
 		if got := frames(readUntilClosed(t, client)); got != "close" {
 			t.Errorf("sent %q", got)
 		}
-		if err := c.Serve(&record{}); err != ErrClosed {
-			t.Error(err)
+		if err := <-done; err != ErrClosed || sink.String() != "" {
+			t.Errorf("got %q, error %v", &sink, err)
 		}
 	})
 }

@@ -49,7 +49,7 @@ func (c *Conn) readable(fd uintptr) (ended bool) {
 
 // readRaw reads once and handles what it got. bad says what was wrong with it.
 func (c *Conn) readRaw(fd int) (n int, bad, err error) {
-	if c.large != nil && !c.isClosed() {
+	if c.large != nil && !c.closed.Load() {
 		if n, err = read(fd, c.large.space()); n > 0 {
 			bad = c.takeLarge(n)
 		}
@@ -57,7 +57,7 @@ func (c *Conn) readRaw(fd int) (n int, bad, err error) {
 	}
 	buf := buffers.Get().(*[bufferSize]byte)
 	defer buffers.Put(buf)
-	if c.isClosed() {
+	if c.closed.Load() {
 		n, err = read(fd, buf[:])
 		return n, nil, err
 	}

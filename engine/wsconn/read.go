@@ -57,7 +57,7 @@ func (c *Conn) handled(err error) error {
 
 // frames hands over all whole frames in b and returns the rest.
 func (c *Conn) frames(b []byte) (rest []byte, err error) {
-	for !c.isClosed() {
+	for !c.closed.Load() {
 		h, size, err := parseHeader(b)
 		if err != nil {
 			return nil, err
@@ -202,7 +202,7 @@ func (c *Conn) serveBlocking() {
 	}
 	var small [idleBuffer]byte
 	full := false // small was: more is likely
-	for !c.isClosed() {
+	for !c.closed.Load() {
 		var n int
 		var err, bad error
 		switch {
@@ -226,7 +226,7 @@ func (c *Conn) serveBlocking() {
 			}
 			break
 		}
-		if err != nil && !c.isClosed() {
+		if err != nil && !c.closed.Load() {
 			return
 		}
 	}
@@ -251,7 +251,7 @@ func (c *Conn) readShared() (n int, bad, err error) {
 
 // takeFirst handles what came with the handshake. It reports whether to go on.
 func (c *Conn) takeFirst() bool {
-	if len(c.held) == 0 || c.isClosed() {
+	if len(c.held) == 0 || c.closed.Load() {
 		return true
 	}
 	first := c.held

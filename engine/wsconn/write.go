@@ -13,7 +13,7 @@ var errBroken = errors.New("wsconn: an earlier write failed half way: close the 
 // Write implements engine.Conn. On connections that can't be used without
 // blocking (TLS, in memory) it only encodes: Drain writes.
 func (c *Conn) Write(batches []*engine.Batch) (done bool, err error) {
-	if c.isClosed() {
+	if c.closed.Load() {
 		return true, ErrClosed
 	}
 	out := engine.NewOutput()
@@ -65,11 +65,11 @@ func (c *Conn) Drain() error {
 	c.setWriteTimeout(c.cfg.WriteTimeout)
 	// Close marks the Conn before it sets a deadline to wake us, so either we
 	// see the mark, or its deadline replaces ours.
-	if c.isClosed() {
+	if c.closed.Load() {
 		return ErrClosed
 	}
 	if err := c.writeBlocking(out.Buffers()); err != nil {
-		if c.isClosed() {
+		if c.closed.Load() {
 			return ErrClosed
 		}
 		return err
@@ -138,7 +138,7 @@ func (c *Conn) release() {
 // way; they then wait for the next Write or Drain. The caller has the turn.
 func (c *Conn) flushControl() (stuck bool) {
 	if c.half || c.head != nil && !c.flushHead() {
-		if c.isClosed() {
+		if c.closed.Load() {
 			c.finish()
 			c.nc.SetReadDeadline(past) // there can be no closing handshake
 		}
