@@ -120,13 +120,12 @@ func (c *client) handle(p *parser.Packet, size int) {
 func (c *client) event(s *Socket, p *parser.Packet, size int) {
 	e := &Event{Socket: s, Args: p.Args(), id: p.ID, size: size}
 	name := p.EventBytes()
-	h, known := s.ns.hooks.Load().handlers[string(name)]
-	if known {
-		e.Name = h.name
+	if e.handler = s.ns.hooks.Load().handlers[string(name)]; e.handler != nil {
+		e.Name = e.handler.name
 	} else {
 		e.Name = string(name)
 	}
-	j := job{event: e, h: h}
+	j := job{event: e}
 	for !s.box.put(s, j, false) {
 		// A handler that waits for an ack of this client would wait for ever if
 		// we stopped reading. It may run ahead, up to a point.

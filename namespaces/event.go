@@ -16,9 +16,10 @@ type Event struct {
 	Socket *Socket
 	Args   Args // the arguments behind the name
 
-	id    int64 // ack id; -1: none asked for
-	acked atomic.Bool
-	size  int // bytes that it holds in the mailbox
+	handler *handler // nil: there is none
+	id      int64    // ack id; -1: none asked for
+	acked   atomic.Bool
+	size    int // bytes that it holds in the mailbox
 }
 
 // Decode decodes the arguments into the pointers, in order. Arguments that the
@@ -67,9 +68,9 @@ func (ns *Namespace) Handle(event string, f func(ctx context.Context, e *Event) 
 func (ns *Namespace) handle(event string, f func(context.Context, *Event) error, answers bool) {
 	ns.change(func(h *hooks) {
 		if h.handlers == nil {
-			h.handlers = map[string]handler{}
+			h.handlers = map[string]*handler{}
 		}
-		h.handlers[event] = handler{event, f, answers}
+		h.handlers[event] = &handler{event, f, answers}
 	})
 }
 
@@ -109,26 +110,26 @@ func OnAck[T, R any](ns *Namespace, event string, f func(ctx context.Context, s 
 }
 
 // dispatch runs everything that belongs to an event.
-func (s *Socket) dispatch(e *Event, h handler) {
+func (s *Socket) dispatch(e *Event) {
 	ns := s.ns
 	hooks := ns.hooks.Load()
 	ctx := s.Context()
 	for _, f := range hooks.any {
 		ns.report(s, ns.guard("OnAny", func() error { f(ctx, e); return nil }))
 	}
-	err := s.handleEvent(ctx, hooks, e, h)
+	err := s.handleEvent(ctx, hooks, e)
 	if err != nil {
 		ns.reg.stats.handlerErrors.Add(1)
 		if e.WantsAck() {
 			_ = e.Ack(answerTo(err))
 		}
 		ns.report(s, err)
-	} else if h.answers && e.WantsAck() {
+	} else if e.handler != nil && e.handler.answers && e.WantsAck() {
 		_ = e.Ack()
 	}
 }
 
-func (s *Socket) handleEvent(ctx context.Context, hooks *hooks, e *Event, h handler) (err error) {
+func (s *Socket) handleEvent(ctx context.Context, hooks *hooks, e *Event) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			err = s.ns.panicked("handler of "+quote(e.Name), v)
@@ -140,8 +141,8 @@ func (s *Socket) handleEvent(ctx context.Context, hooks *hooks, e *Event, h hand
 		}
 	}
 	switch {
-	case h.run != nil:
-		return h.run(ctx, e)
+	case e.handler != nil:
+		return e.handler.run(ctx, e)
 	case hooks.other != nil:
 		return hooks.other(ctx, e)
 	}

@@ -2,11 +2,11 @@ package namespaces
 
 import "sync"
 
-// mailbox runs a socket's handlers one at a time, in order. Its goroutine lives
+// mailbox runs a socket's handlers one at a time, in order. It has a worker
 // only while there is something to run.
 type mailbox struct {
 	mu      sync.Mutex
-	jobs    []job
+	jobs    *jobs // nil while empty
 	bytes   int
 	running bool
 	space   chan struct{} // made by a reader that waits for room
@@ -15,23 +15,34 @@ type mailbox struct {
 // job is an event, or something else to run in its turn.
 type job struct {
 	event *Event
-	h     handler
 	run   func()
 }
 
-// keptJobs is the capacity that an idle mailbox may keep.
-const keptJobs = 8
+// jobs is a pooled list.
+type jobs struct{ list []job }
+
+var jobLists = sync.Pool{New: func() any { return &jobs{make([]job, 0, 16)} }}
+
+func (l *jobs) release() {
+	if cap(l.list) <= 1024 {
+		l.list = l.list[:0]
+		jobLists.Put(l)
+	}
+}
 
 // put adds a job. It reports false if the mailbox is full; force adds it all the same.
 // The job waits for start.
 func (m *mailbox) put(s *Socket, j job, force bool) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.jobs == nil {
+		m.jobs = jobLists.Get().(*jobs)
+	}
 	limits := &s.ns.reg.cfg.Limits
-	if !force && (len(m.jobs) >= limits.WaitingEvents || m.bytes >= limits.WaitingBytes) {
+	if !force && (len(m.jobs.list) >= limits.WaitingEvents || m.bytes >= limits.WaitingBytes) {
 		return false
 	}
-	m.jobs = append(m.jobs, j)
+	m.jobs.list = append(m.jobs.list, j)
 	if j.event != nil {
 		m.bytes += j.event.size
 	}
@@ -41,14 +52,14 @@ func (m *mailbox) put(s *Socket, j job, force bool) bool {
 // start sees to it that somebody runs what is in the mailbox.
 func (m *mailbox) start(s *Socket) {
 	m.mu.Lock()
-	start := !m.running && len(m.jobs) > 0
+	start := !m.running && m.jobs != nil
 	if start {
 		m.running = true
 		s.ns.reg.running.Add(1)
 	}
 	m.mu.Unlock()
 	if start {
-		go m.run(s)
+		s.ns.reg.workers.run(s)
 	}
 }
 
@@ -59,32 +70,25 @@ func (m *mailbox) run(s *Socket) {
 	sess := s.client.sess
 	sess.Cork()
 	defer sess.Uncork()
-	var spare []job
 	for {
 		m.mu.Lock()
-		jobs := m.jobs
-		if len(jobs) == 0 {
-			m.running = false
-			m.jobs = nil
-			if cap(spare) <= keptJobs {
-				m.jobs = spare
-			}
-			m.mu.Unlock()
+		l := m.jobs
+		m.jobs = nil
+		m.running = l != nil
+		m.mu.Unlock()
+		if l == nil {
 			return
 		}
-		m.jobs = spare
-		m.mu.Unlock()
-		for i := range jobs {
-			j := &jobs[i]
+		for i, j := range l.list {
+			l.list[i] = job{}
 			if j.run != nil {
 				j.run()
-			} else {
-				s.dispatch(j.event, j.h)
-				m.taken(j.event.size)
+				continue
 			}
-			jobs[i] = job{}
+			s.dispatch(j.event)
+			m.taken(j.event.size)
 		}
-		spare = jobs[:0]
+		l.release()
 	}
 }
 
@@ -115,7 +119,11 @@ func (m *mailbox) overflow(s *Socket) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	limits := &s.ns.reg.cfg.Limits
-	return len(m.jobs) >= overflowFactor*limits.WaitingEvents || m.bytes >= overflowFactor*limits.WaitingBytes
+	waiting := 0
+	if m.jobs != nil {
+		waiting = len(m.jobs.list)
+	}
+	return waiting >= overflowFactor*limits.WaitingEvents || m.bytes >= overflowFactor*limits.WaitingBytes
 }
 
 // overflowFactor is how many times the limit may wait while a handler waits for an ack.

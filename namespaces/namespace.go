@@ -54,7 +54,7 @@ type hooks struct {
 	disconnecting []func(context.Context, *Socket, string)
 	disconnect    []func(context.Context, *Socket, string)
 	upgrade       []func(context.Context, *Socket)
-	handlers      map[string]handler
+	handlers      map[string]*handler
 	other         func(context.Context, *Event) error
 	any           []func(context.Context, *Event)
 	anyOut        []func(context.Context, *Socket, Outgoing)

@@ -115,6 +115,7 @@ type Registry struct {
 
 	stats   counters
 	running sync.WaitGroup // mailboxes and connects
+	workers workers
 }
 
 // NewRegistry returns a registry with the namespace "/".

@@ -311,6 +311,9 @@ func (reg *Registry) encode(p *parser.Packet, shared bool) (*engine.Batch, error
 	if err != nil {
 		return nil, err
 	}
+	if len(e.Binary) == 0 {
+		return engine.NewBatch(shared, engine.Packet{Type: engine.Message, Data: e.Text}), nil
+	}
 	packets := make([]engine.Packet, 0, 1+len(e.Binary))
 	if e.Text != nil {
 		packets = append(packets, engine.Packet{Type: engine.Message, Data: e.Text})
