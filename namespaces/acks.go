@@ -92,18 +92,13 @@ func (c outcomes) fail(s *Socket, err error) { c <- outcome{s, Args{}, err} }
 // handler may call the socket that it runs for. The error is ErrAckTimeout, ErrDisconnected,
 // ErrTooManyAcks, or says why the event can't be sent.
 func (s *Socket) Call(ctx context.Context, event string, args ...any) (*Answer, error) {
-	data, err := parser.MarshalEvent(event, args...)
-	if err != nil {
-		return nil, err
-	}
 	c := make(outcomes, 1)
 	id, err := s.expect(-1, c)
 	if err != nil {
 		return nil, err
 	}
 	defer s.unexpect(id, c)
-	s.noteOutgoing(data)
-	if err := s.send(&parser.Packet{Type: parser.Event, Namespace: s.ns.name, ID: id, Payload: data}); err != nil {
+	if err := s.sendEvent(id, event, args); err != nil {
 		return nil, err
 	}
 	defer s.await()()
@@ -125,23 +120,24 @@ func (s *Socket) Call(ctx context.Context, event string, args ...any) (*Answer, 
 // EmitAck is Call for who doesn't want to wait: f is called with the answer or
 // the error, in turn with the socket's handlers.
 func (s *Socket) EmitAck(f func(*Answer, error), event string, args ...any) error {
-	data, err := parser.MarshalEvent(event, args...)
-	if err != nil {
-		return err
-	}
 	w := &callback{s: s, f: f}
 	id, err := s.expect(-1, w)
 	if err != nil {
 		return err
 	}
 	s.mu.Lock()
-	w.timer = time.AfterFunc(s.ns.reg.cfg.AckTimeout, func() {
+	timer := time.AfterFunc(s.ns.reg.cfg.AckTimeout, func() {
 		s.unexpect(id, w)
 		w.fail(s, ErrAckTimeout)
 	})
+	w.timer = timer
 	s.mu.Unlock()
-	s.noteOutgoing(data)
-	return s.send(&parser.Packet{Type: parser.Event, Namespace: s.ns.name, ID: id, Payload: data})
+	if err := s.sendEvent(id, event, args); err != nil {
+		s.unexpect(id, w)
+		timer.Stop()
+		return err
+	}
+	return nil
 }
 
 // callback is a waiter that runs f in the socket's mailbox, once.

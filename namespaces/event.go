@@ -43,11 +43,20 @@ func (e *Event) Ack(args ...any) error {
 	if e.id < 0 || !e.acked.CompareAndSwap(false, true) {
 		return ErrNoAck
 	}
+	s := e.Socket
+	if s.ns.reg.cfg.Codec == parser.JSON {
+		packet, err := parser.EncodeAck(s.ns.name, e.id, args...)
+		if err != nil {
+			return err
+		}
+		s.queue(newBatch(packet, false))
+		return nil
+	}
 	data, err := parser.Marshal(args...)
 	if err != nil {
 		return err
 	}
-	return e.Socket.send(&parser.Packet{Type: parser.Ack, Namespace: e.Socket.ns.name, ID: e.id, Payload: data})
+	return s.send(&parser.Packet{Type: parser.Ack, Namespace: s.ns.name, ID: e.id, Payload: data})
 }
 
 // handler is the program's function for an event.

@@ -168,18 +168,37 @@ func (s *Socket) In(room string) bool { return s.ns.index.Has(s, room) }
 // []byte anywhere in them goes as binary. It doesn't wait for the client, and returns
 // ErrDisconnected if it is known to be gone.
 func (s *Socket) Emit(ctx context.Context, event string, args ...any) error {
+	state := s.state.Load()
+	if state >= closing {
+		return ErrDisconnected
+	}
+	if s.ns.log == nil || s.rec == nil || state != connected {
+		return s.sendEvent(parser.NoID, event, args)
+	}
 	data, err := parser.MarshalEvent(event, args...)
 	if err != nil {
 		return err
 	}
-	if s.state.Load() >= closing {
-		return ErrDisconnected
+	return s.ns.log.Append(ctx, &adapters.Op{Kind: adapters.Emit, Data: data, Target: ownRoom(s)})
+}
+
+// sendEvent queues an event for this socket alone, in one step where it can.
+func (s *Socket) sendEvent(id int64, event string, args []any) error {
+	reg := s.ns.reg
+	if reg.cfg.Codec != parser.JSON || len(s.ns.hooks.Load().anyOut) > 0 {
+		data, err := parser.MarshalEvent(event, args...)
+		if err != nil {
+			return err
+		}
+		s.noteOutgoing(data)
+		return s.send(&parser.Packet{Type: parser.Event, Namespace: s.ns.name, ID: id, Payload: data})
 	}
-	if s.ns.log != nil && s.rec != nil && s.state.Load() == connected {
-		return s.ns.log.Append(ctx, &adapters.Op{Kind: adapters.Emit, Data: data, Target: ownRoom(s)})
+	e, err := parser.EncodeEvent(s.ns.name, id, event, args...)
+	if err != nil {
+		return err
 	}
-	s.noteOutgoing(data)
-	return s.send(&parser.Packet{Type: parser.Event, Namespace: s.ns.name, ID: -1, Payload: data})
+	s.queue(newBatch(e, false))
+	return nil
 }
 
 // EmitVolatile is Emit for events that are of no use later: it is dropped
@@ -209,9 +228,13 @@ func (s *Socket) send(p *parser.Packet) error {
 	if err != nil {
 		return err
 	}
+	s.queue(b)
+	return nil
+}
+
+func (s *Socket) queue(b *engine.Batch) {
 	s.ns.reg.stats.sent.Add(1)
 	s.client.sess.Send(b)
-	return nil
 }
 
 // Disconnect takes the socket out of its namespace. With closeConn all other namespaces
@@ -311,8 +334,12 @@ func (reg *Registry) encode(p *parser.Packet, shared bool) (*engine.Batch, error
 	if err != nil {
 		return nil, err
 	}
+	return newBatch(e, shared), nil
+}
+
+func newBatch(e parser.Encoded, shared bool) *engine.Batch {
 	if len(e.Binary) == 0 {
-		return engine.NewBatch(shared, engine.Packet{Type: engine.Message, Data: e.Text}), nil
+		return engine.NewBatch(shared, engine.Packet{Type: engine.Message, Data: e.Text})
 	}
 	packets := make([]engine.Packet, 0, 1+len(e.Binary))
 	if e.Text != nil {
@@ -321,7 +348,7 @@ func (reg *Registry) encode(p *parser.Packet, shared bool) (*engine.Batch, error
 	for _, b := range e.Binary {
 		packets = append(packets, engine.Packet{Type: engine.Message, Binary: true, Data: b})
 	}
-	return engine.NewBatch(shared, packets...), nil
+	return engine.NewBatch(shared, packets...)
 }
 
 // noteOutgoing shows an event to the OnAnyOutgoing hooks.

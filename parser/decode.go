@@ -68,7 +68,8 @@ func (d *decoder) Text(b []byte, owned bool) (p Packet, ok bool, err error) {
 		if owned {
 			p.JSON = text[:len(text):len(text)]
 		} else {
-			p.JSON = bytes.Clone(text)
+			p.JSON = make([]byte, len(text))
+			copy(p.JSON, text)
 		}
 	} else if need > 0 {
 		return Packet{}, false, ErrIllegalAttachments

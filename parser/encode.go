@@ -33,22 +33,30 @@ func (jsonCodec) Encode(p *Packet) (Encoded, error) {
 		}
 		t += BinaryEvent - Event
 	}
-	// type, count and dash, namespace and comma, id
-	b := make([]byte, 0, 1+4+len(p.Namespace)+1+16+len(p.JSON))
-	b = append(b, '0'+byte(t))
-	if n > 0 {
-		b = strconv.AppendInt(b, int64(n), 10)
-		b = append(b, '-')
-	}
-	if p.Namespace != "/" && p.Namespace != "" {
-		b = append(b, p.Namespace...)
-		b = append(b, ',')
-	}
-	if p.ID >= 0 {
-		b = strconv.AppendInt(b, p.ID, 10)
-	}
+	b := make([]byte, 0, headerLen(p.Namespace)+len(p.JSON))
+	b = appendHeader(b, t, p.Namespace, p.ID, n)
 	b = append(b, p.JSON...)
 	return Encoded{Text: b, Binary: p.Attachments}, nil
+}
+
+// headerLen is the most that a header takes: type, count and dash, namespace
+// and comma, id.
+func headerLen(namespace string) int { return 1 + 4 + len(namespace) + 1 + 16 }
+
+func appendHeader(b []byte, t Type, namespace string, id int64, attachments int) []byte {
+	b = append(b, '0'+byte(t))
+	if attachments > 0 {
+		b = strconv.AppendInt(b, int64(attachments), 10)
+		b = append(b, '-')
+	}
+	if namespace != "/" && namespace != "" {
+		b = append(b, namespace...)
+		b = append(b, ',')
+	}
+	if id >= 0 {
+		b = strconv.AppendInt(b, id, 10)
+	}
+	return b
 }
 
 func checkNamespace(nsp string) error {
