@@ -8,7 +8,7 @@ import (
 
 // decoder is the Decoder of the JSON codec.
 type decoder struct {
-	limits    Limits
+	limits    *Limits // shared by all decoders of a server
 	namespace string // of the last packet that had one; most packets of a client have the same
 	pending   *pending
 }
@@ -62,7 +62,7 @@ func (d *decoder) Text(b []byte, owned bool) (p Packet, ok bool, err error) {
 		if !utf8.Valid(text) {
 			return Packet{}, false, &SyntaxError{Offset: i, Msg: "invalid UTF-8"}
 		}
-		if err := p.check(text, need, &d.limits); err != nil {
+		if err := p.check(text, need, d.limits); err != nil {
 			return Packet{}, false, at(err, i)
 		}
 		if owned {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync/atomic"
 )
 
 // JSON is the default Codec: text packets, with attachments in binary messages
@@ -15,7 +16,7 @@ type jsonCodec struct{}
 func (jsonCodec) Name() string { return "json" }
 
 func (jsonCodec) NewDecoder(limits Limits) Decoder {
-	return &decoder{limits: limits.Resolved()}
+	return &decoder{limits: sharedLimits(limits.Resolved())}
 }
 
 func (jsonCodec) Encode(p *Packet) (Encoded, error) {
@@ -37,6 +38,17 @@ func (jsonCodec) Encode(p *Packet) (Encoded, error) {
 	b = appendHeader(b, t, p.Namespace, p.ID, n)
 	b = append(b, p.JSON...)
 	return Encoded{Text: b, Binary: p.Attachments}, nil
+}
+
+// lastLimits are those of the decoder made last: a server's are all the same.
+var lastLimits atomic.Pointer[Limits]
+
+func sharedLimits(l Limits) *Limits {
+	if last := lastLimits.Load(); last != nil && *last == l {
+		return last
+	}
+	lastLimits.Store(&l)
+	return &l
 }
 
 // headerLen is the most that a header takes: type, count and dash, namespace
