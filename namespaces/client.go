@@ -25,11 +25,24 @@ type client struct {
 
 	mu      sync.Mutex
 	sockets []*Socket   // few: a scan beats a map
-	pending []string    // namespaces that are being looked for
-	left    []string    // namespaces that the server has ended: what was under way is ignored
 	timer   *time.Timer // closes a client that joins nothing; nil once it has joined
-	half    *time.Timer // closes a client that doesn't finish its attachments
 	ended   bool
+	rare    *rare // nil for most clients, whose idle connections should cost little
+}
+
+// rare is what few clients need.
+type rare struct {
+	pending []string    // namespaces that the program's functions are asked for
+	left    []string    // namespaces that the server has ended: what was under way is ignored
+	half    *time.Timer // closes a client that doesn't finish its attachments; the reader's own
+}
+
+// more returns c.rare, made if need be. c.mu is held.
+func (c *client) more() *rare {
+	if c.rare == nil {
+		c.rare = &rare{}
+	}
+	return c.rare
 }
 
 func newClient(reg *Registry, sess *engine.Session) *client {
@@ -72,16 +85,19 @@ func (c *client) Message(data []byte, binary, owned bool) {
 
 // watchHalf gives the attachments of a packet their time.
 func (c *client) watchHalf(complete bool) {
-	if complete && c.half == nil {
+	d := c.reg.cfg.Limits.AttachmentTime
+	if complete && c.rare == nil || d < 0 {
 		return
 	}
-	if complete {
-		c.half.Stop()
-		c.half = nil
-		return
-	}
-	if d := c.reg.cfg.Limits.AttachmentTime; c.half == nil && d > 0 {
-		c.half = time.AfterFunc(d, func() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r := c.more()
+	switch {
+	case complete && r.half != nil:
+		r.half.Stop()
+		r.half = nil
+	case !complete && r.half == nil:
+		r.half = time.AfterFunc(d, func() {
 			c.reg.stats.rejected("attachments")
 			c.sess.Close()
 		})
@@ -183,9 +199,7 @@ func (c *client) Upgraded() {
 // Closed ends all sockets: the session is gone.
 func (c *client) Closed(reason engine.Reason, cause error) {
 	c.Handled()
-	if c.half != nil {
-		c.half.Stop()
-	}
+	c.watchHalf(true)
 	c.decoder.Reset()
 	c.reg.stats.clients.Add(-1)
 	c.end(string(reason))
@@ -241,7 +255,7 @@ func (c *client) socket(namespace string) (s *Socket, left bool) {
 			return s, false
 		}
 	}
-	return nil, slices.Contains(c.left, namespace)
+	return nil, c.rare != nil && slices.Contains(c.rare.left, namespace)
 }
 
 // forget removes a socket. byServer says that the client doesn't know yet.
@@ -253,8 +267,10 @@ func (c *client) forget(s *Socket, byServer bool) {
 		return
 	}
 	c.sockets = slices.Delete(slices.Clone(c.sockets), i, i+1)
-	if byServer && len(c.left) < c.reg.cfg.Limits.NamespacesPerClient {
-		c.left = append(c.left, s.ns.name)
+	if byServer {
+		if r := c.more(); len(r.left) < c.reg.cfg.Limits.NamespacesPerClient {
+			r.left = append(r.left, s.ns.name)
+		}
 	}
 }
 
@@ -274,14 +290,21 @@ func (c *client) stopTimer() {
 
 // connect answers CONNECT.
 func (c *client) connect(name string, auth json.RawMessage) {
+	// The program's function may take its time; the reader can't.
+	dynamic := c.reg.dynamic(name)
 	c.mu.Lock()
-	taken := slices.Contains(c.pending, name) ||
-		slices.ContainsFunc(c.sockets, func(s *Socket) bool { return s.ns.name == name })
-	full := len(c.sockets)+len(c.pending) >= c.reg.cfg.Limits.NamespacesPerClient
-	if !taken && !full {
-		c.pending = append(c.pending, name)
+	taken := slices.ContainsFunc(c.sockets, func(s *Socket) bool { return s.ns.name == name })
+	n := len(c.sockets)
+	if c.rare != nil {
+		taken = taken || slices.Contains(c.rare.pending, name)
+		n += len(c.rare.pending)
+		c.rare.left = slices.DeleteFunc(c.rare.left, func(left string) bool { return left == name })
 	}
-	c.left = slices.DeleteFunc(c.left, func(n string) bool { return n == name })
+	full := n >= c.reg.cfg.Limits.NamespacesPerClient
+	if dynamic && !taken && !full {
+		r := c.more()
+		r.pending = append(r.pending, name)
+	}
 	c.mu.Unlock()
 	switch {
 	case taken:
@@ -290,8 +313,7 @@ func (c *client) connect(name string, auth json.RawMessage) {
 	case full:
 		c.reg.stats.rejected("namespaces")
 		c.refuse(name, errTooManyNamespaces)
-	case c.reg.dynamic(name):
-		// The program's function may take its time; the reader can't.
+	case dynamic:
 		c.reg.running.Go(func() { c.enter(name, auth) })
 	default:
 		c.enter(name, auth)
@@ -310,7 +332,9 @@ func (c *client) enter(name string, auth json.RawMessage) {
 	}
 	var s *Socket
 	c.mu.Lock()
-	c.pending = slices.DeleteFunc(c.pending, func(n string) bool { return n == name })
+	if c.rare != nil {
+		c.rare.pending = slices.DeleteFunc(c.rare.pending, func(n string) bool { return n == name })
+	}
 	if err == nil && !c.ended && !ns.reg.ending.Load() {
 		s = &Socket{ns: ns, client: c, id: c.newSocketID(name), auth: auth, nextAck: ackBase()}
 		c.sockets = append(slices.Clip(c.sockets), s)
