@@ -41,8 +41,9 @@ type Sink interface {
 // Upgrader turns an HTTP request into a Conn. engine/wsconn has the one for
 // WebSocket, engine/wtconn the one for WebTransport.
 type Upgrader interface {
-	// Upgrade answers the request with header added (101), or answers with an
-	// error by itself. rev is the Engine.IO revision (3 or 4); b64 says that the
+	// Upgrade answers the request (101) with the headers set on w and those of
+	// header, or answers with an error by itself. The engine sets its headers on
+	// w and passes nil. rev is the Engine.IO revision (3 or 4); b64 says that the
 	// peer cannot take binary messages.
 	Upgrade(w http.ResponseWriter, r *http.Request, header http.Header, rev int, b64 bool) (Conn, error)
 }

@@ -237,7 +237,7 @@ func (srv *Server) acceptWebSocket(w http.ResponseWriter, r *http.Request, q que
 	if f := srv.cfg.OnHeaders; f != nil {
 		f(h, r)
 	}
-	conn, err := srv.cfg.WebSocket.Upgrade(w, r, h, q.rev, q.b64)
+	conn, err := srv.cfg.WebSocket.Upgrade(w, r, nil, q.rev, q.b64)
 	if err != nil {
 		if id != "" {
 			srv.vacate(req.RemoteAddr)

@@ -65,6 +65,7 @@ func (k *sink) probe(p Packet, err error) error {
 			return errEnded
 		}
 		k.s.recv.Upgraded()
+		k.s.moved()
 		return nil // Handled leaves
 	}
 	k.cand.abort()
@@ -91,8 +92,7 @@ func (c *candidate) probed() error {
 	return nil
 }
 
-// upgrade moves the session to the candidate's connection. What is queued
-// leaves through it.
+// upgrade moves the session to the candidate's connection.
 func (c *candidate) upgrade() bool {
 	s := c.s
 	s.mu.Lock()
@@ -108,9 +108,6 @@ func (c *candidate) upgrade() bool {
 		s.poll.finish(closeBatch)
 		s.poll = nil
 	}
-	closing := s.state.Load() == stateClosing
-	flush := s.claim()
-	idle := !flush && !s.flushing && s.queue == nil
 	s.mu.Unlock()
 
 	c.timer.Stop()
@@ -118,11 +115,20 @@ func (c *candidate) upgrade() bool {
 		old.Close()
 	}
 	s.server.stats.moved(from, c.conn.Transport())
+	return true
+}
+
+// moved writes, after an upgrade, what is still queued, and ends the session
+// if it was only waiting for that.
+func (s *Session) moved() {
+	s.mu.Lock()
+	flush := s.claim()
+	over := !flush && s.state.Load() == stateClosing && !s.flushing && s.queue == nil
+	s.mu.Unlock()
 	switch {
 	case flush:
 		s.Flush()
-	case closing && idle:
+	case over:
 		s.finish(ForcedClose, nil)
 	}
-	return true
 }

@@ -21,7 +21,7 @@ func (srv *Server) acceptWebTransport(w http.ResponseWriter, r *http.Request, q 
 		}
 	}
 	g := &greeter{srv: srv, id: id, req: newRequest(r)}
-	conn, err := srv.cfg.WebTransport.Upgrade(w, r, w.Header(), q.rev, false)
+	conn, err := srv.cfg.WebTransport.Upgrade(w, r, nil, q.rev, false)
 	if err != nil {
 		g.leave()
 		srv.log.Debug("engine: WebTransport handshake", "error", err)

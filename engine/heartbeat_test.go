@@ -1,0 +1,205 @@
+package engine_test
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/roomcast/roomcast/engine"
+)
+
+// The wheel's step for the default times, and for those of the compliance suites.
+const (
+	step      = time.Second / 2
+	shortStep = 200 * time.Millisecond / 16
+)
+
+var short = engine.Config{PingInterval: 300 * time.Millisecond, PingTimeout: 200 * time.Millisecond, EIO3: true}
+
+func TestPingPong(t *testing.T) {
+	run(t, engine.Config{}, func(h *host) {
+		ws := h.websocket("")
+		for range 5 {
+			ws.silent(25*time.Second - 1)
+			ws.conn.SetReadDeadline(time.Now().Add(1 + 2*step))
+			ws.expect("2")
+			ws.conn.SetReadDeadline(time.Time{})
+			time.Sleep(19 * time.Second)
+			ws.send("3")
+			synctest.Wait()
+		}
+		h.closed("")
+		ws.conn.Close()
+	})
+}
+
+func TestPingTimeout(t *testing.T) {
+	run(t, short, func(h *host) {
+		ws := h.websocket("")
+		ws.expect("2")
+		ws.silent(200*time.Millisecond - 1)
+		ws.conn.SetReadDeadline(time.Now().Add(2 * shortStep))
+		ws.expect("close")
+		ws.conn.Close()
+		h.closed("ping timeout")
+
+		// Over polling, with a GET that is held, and without.
+		sid := h.polling("")
+		h.expect(h.do("GET", poll(sid), ""), 200, "2")
+		h.expect(h.do("GET", poll(sid), ""), 200, "1")
+		h.closed("ping timeout")
+		h.polling("")
+		time.Sleep(500*time.Millisecond - 1)
+		h.closed("")
+		time.Sleep(2*shortStep + 1)
+		h.closed("ping timeout")
+	})
+}
+
+func TestUnsolicitedPong(t *testing.T) {
+	run(t, engine.Config{}, func(h *host) {
+		ws := h.websocket("")
+		time.Sleep(20 * time.Second)
+		ws.send("3")
+		ws.silent(25*time.Second - 1) // the pong put the ping off
+		ws.expect("2")
+		ws.conn.Close()
+	})
+}
+
+// engine.io 6.6.12: another packet than the pong helps once per ping.
+func TestPacketInsteadOfPong(t *testing.T) {
+	run(t, engine.Config{}, func(h *host) {
+		ws := h.websocket("")
+		ws.expect("2")
+		time.Sleep(19 * time.Second)
+		ws.send("4a")
+		ws.expect("4a")
+		ws.silent(19 * time.Second)
+		ws.send("4b")
+		ws.expect("4b")
+		ws.conn.SetReadDeadline(time.Now().Add(time.Second + 2*step))
+		ws.expect("close")
+		ws.conn.Close()
+		h.closed("ping timeout")
+	})
+}
+
+func TestRevision3Pings(t *testing.T) {
+	run(t, short, func(h *host) {
+		ws := h.websocket("EIO=3")
+		for range 3 {
+			ws.silent(400 * time.Millisecond)
+			ws.send("2ignored")
+			ws.expect("3")
+		}
+		ws.silent(200 * time.Millisecond)
+		ws.send("4a") // is no ping
+		ws.expect("4a")
+		ws.silent(300*time.Millisecond - 1)
+		ws.conn.SetReadDeadline(time.Now().Add(2 * shortStep))
+		ws.expect("close")
+		ws.conn.Close()
+		h.closed("ping timeout")
+
+		sid := h.polling("EIO=3")
+		h.do("POST", pollV3(sid), "1:2")
+		h.expect(h.do("GET", pollV3(sid), ""), 200, "1:3")
+	})
+}
+
+// engine.io stops the timers of a session that is upgraded while a ping is
+// unanswered, or that is of revision 3: it then lives on without its client.
+func TestTimeoutSurvivesUpgrade(t *testing.T) {
+	for _, eio := range []string{"EIO=4", "EIO=3"} {
+		run(t, short, func(h *host) {
+			sid := h.polling(eio)
+			if eio == "EIO=4" {
+				h.expect(h.do("GET", poll(sid), ""), 200, "2")
+			}
+			ws := h.dial(eio + "&transport=websocket&sid=" + sid)
+			ws.send("5")
+			ws.expect("close")
+			ws.conn.Close()
+			h.closed("upgraded, ping timeout")
+		})
+	}
+}
+
+func TestPongAfterUpgrade(t *testing.T) {
+	run(t, short, func(h *host) {
+		sid := h.polling("")
+		h.expect(h.do("GET", poll(sid), ""), 200, "2")
+		ws := h.dial("EIO=4&transport=websocket&sid=" + sid)
+		ws.send("5", "3")
+		ws.silent(300*time.Millisecond - 1)
+		ws.expect("2")
+		ws.conn.Close()
+	})
+}
+
+// A pong behind a message that its receiver holds up can't be heard.
+func TestBlockedReceiverIsNotTimedOut(t *testing.T) {
+	run(t, short, func(h *host) {
+		release := make(chan bool)
+		h.upper.on = func(*engine.Session, []byte) { <-release }
+		ws := h.websocket("")
+		ws.send("4a")
+		ws.expect("2")
+		ws.send("3")
+		ws.silent(time.Minute)
+		close(release)
+		ws.expect("4a")
+		synctest.Wait()
+		h.closed("")
+		ws.expect("2", "close") // and is watched again
+		ws.conn.Close()
+		h.closed("ping timeout")
+	})
+}
+
+func TestHeartbeatOff(t *testing.T) {
+	run(t, engine.Config{PingInterval: -1, EIO3: true}, func(h *host) {
+		conn := h.websocket("")
+		old := h.websocket("EIO=3")
+		time.Sleep(time.Hour)
+		conn.send("4a")
+		conn.expect("4a")
+		old.send("4b")
+		old.expect("4b")
+		conn.conn.Close()
+		old.conn.Close()
+	})
+	run(t, engine.Config{PingTimeout: -1}, func(h *host) {
+		ws := h.websocket("")
+		for range 10 {
+			ws.expect("2")
+		}
+		ws.conn.Close()
+	})
+}
+
+func TestManyHeartbeats(t *testing.T) {
+	run(t, engine.Config{PingInterval: 5 * time.Second, PingTimeout: 20 * time.Second}, func(h *host) {
+		var all []*socket
+		for range 50 {
+			time.Sleep(100 * time.Millisecond)
+			all = append(all, h.websocket(""))
+		}
+		for _, ws := range all[1:] {
+			go func() {
+				for ws.read() == "2" {
+					ws.send("3")
+				}
+			}()
+		}
+		time.Sleep(10 * time.Minute)
+		h.closed("ping timeout") // the one that does not answer
+		if n := h.srv.Stats().Sessions(); n != 49 {
+			t.Errorf("%d sessions left", n)
+		}
+		for _, ws := range all {
+			ws.conn.Close()
+		}
+	})
+}
