@@ -37,6 +37,9 @@ type Conn struct {
 	deflate bool
 	closed  atomic.Bool
 
+	// What readable knows of the goroutine that it runs on.
+	stack stack
+
 	// Used by the goroutine in Serve only.
 	sink  engine.Sink
 	err   error    // why reading ended
@@ -78,9 +81,16 @@ func (c *Conn) Transport() string { return "websocket" }
 // last two, and after Close, it first waits up to a second for the peer's end.
 func (c *Conn) Serve(sink engine.Sink) error {
 	c.sink = sink
-	defer c.nc.Close()
+	renew := false
+	defer func() {
+		if !renew {
+			c.nc.Close()
+		}
+	}()
 	if c.raw != nil {
-		c.serveRaw()
+		if renew = c.serveRaw(); renew {
+			return engine.ErrRenew
+		}
 	} else {
 		c.serveBlocking()
 	}

@@ -21,11 +21,34 @@ func rawConn(nc net.Conn) (syscall.RawConn, error) {
 
 // serveRaw reads with a single call of RawConn.Read for the life of the
 // connection: the runtime parks the goroutine whenever readable returns false.
-func (c *Conn) serveRaw() {
+//
+// It reports true when it wants to go on with a fresh goroutine. That is safe:
+// a new call of RawConn.Read reads before it parks.
+func (c *Conn) serveRaw() (renew bool) {
 	if c.takeFirst() {
 		c.raw.Read(c.readable) // its error is Close's deadline
 	}
+	renew = c.stack == renewStack
+	if renew {
+		c.stack = freshStack
+	}
+	return renew
 }
+
+// stack is the state of the goroutine that reads. Handling a message makes its
+// stack grow to 4 KiB or more, from which the runtime never goes back to 2.
+type stack uint8
+
+const (
+	firstStack stack = iota // nothing has come yet
+	freshStack              // a new goroutine, which hasn't handled anything
+	grownStack
+	renewStack // serveRaw has returned to be called on a new one
+)
+
+// heartbeat is up to how many bytes a read brings when it brings a heartbeat
+// and nothing else: the connection then seems to rest.
+const heartbeat = 8
 
 // readable reads until nothing is left. It reports whether reading has ended.
 //
@@ -34,10 +57,24 @@ func (c *Conn) serveRaw() {
 // reset, arrive before the message is read, the poller has reported both with
 // one edge, and no other follows. Only EAGAIN tells that nothing is left.
 func (c *Conn) readable(fd uintptr) (ended bool) {
+	if c.stack == freshStack && !pending(int(fd)) {
+		return false // without what the rest of this function does to a stack
+	}
+	total := 0
 	for {
 		n, bad, err := c.readRaw(int(fd))
+		total += n
 		switch {
 		case err == syscall.EAGAIN:
+			rests := c.stack == firstStack || total <= heartbeat
+			switch {
+			case total == 0:
+			case rests && len(c.held) == 0 && c.large == nil && c.msg == nil:
+				c.stack = renewStack
+				return true
+			default:
+				c.stack = grownStack
+			}
 			return false
 		case err != nil || n == 0:
 			return true
@@ -45,6 +82,13 @@ func (c *Conn) readable(fd uintptr) (ended bool) {
 			return true
 		}
 	}
+}
+
+// pending reports whether a read would bring something, an end included.
+func pending(fd int) bool {
+	fds := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+	n, err := unix.Poll(fds[:], 0)
+	return n > 0 || err != nil
 }
 
 // readRaw reads once and handles what it got. bad says what was wrong with it.
