@@ -1,6 +1,12 @@
 package engine
 
-import "net/http"
+import (
+	"errors"
+	"net/http"
+)
+
+// ErrRenew is returned by Conn.Serve.
+var ErrRenew = errors.New("engine: serve on a fresh goroutine")
 
 // Conn is one message connection that carries a session: WebSocket or
 // WebTransport. Implementations are in engine/wsconn and engine/wtconn.
@@ -12,6 +18,10 @@ type Conn interface {
 	// sink returns an error, which it then returns. It is called once, on a
 	// goroutine of its own, and releases the connection when it returns.
 	// io.EOF means that the peer closed; any other error that the transport failed.
+	//
+	// ErrRenew means that nothing ended: Serve wants to be called again, on a
+	// fresh goroutine, whose stack is small. A stack that has grown for the work on
+	// a message would stay so while the connection rests.
 	Serve(sink Sink) error
 
 	// Write encodes and writes batches with as few system calls as it can, without blocking.

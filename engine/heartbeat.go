@@ -81,6 +81,7 @@ func (s *Session) tick(now int64, f *Fanout) (next int64) {
 		}
 		return next
 	case s.inside: // the reader waits for the Receiver: nothing can be heard
+		s.late = true
 		s.deadline = now + int64(cfg.PingTimeout)
 	default:
 		s.mu.Unlock()

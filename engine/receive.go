@@ -37,6 +37,10 @@ func (s *Session) leave() {
 func (s *Session) tell() {
 	s.mu.Lock()
 	s.inside = false
+	if s.late { // what was held up has yet to be read
+		s.late = false
+		s.deadline = s.server.now() + int64(s.server.cfg.PingTimeout)
+	}
 	end := s.end
 	tell := end != nil && !s.told
 	s.told = s.told || tell
@@ -119,7 +123,14 @@ func (k *sink) Handled() {
 }
 
 // serve reads from conn until it ends. It is the reader's goroutine.
-func (k *sink) serve() { k.ended(read(k.s.server, k.conn, k)) }
+func (k *sink) serve() {
+	err := read(k.s.server, k.conn, k)
+	if err == ErrRenew {
+		k.s.server.tasks.run(k.serve)
+		return
+	}
+	k.ended(err)
+}
 
 // ended acts on the end of conn.
 func (k *sink) ended(err error) {

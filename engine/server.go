@@ -186,11 +186,11 @@ func (srv *Server) slow(s *Session) {
 	srv.tasks.run(func() { s.finish(TransportError, ErrSlowConsumer) })
 }
 
-// Drain refuses new sessions from now on, with status 503, and closes those
-// there are evenly over the time over, so that clients do not all come back at
-// once. It ends early if ctx does.
+// Drain refuses new sessions from now on and closes those there are evenly
+// over the time over, so that clients do not all come back at once. It returns
+// when none is left, or with the error of ctx when that ends first.
 func (srv *Server) Drain(ctx context.Context, over time.Duration) error {
-	srv.draining.Store(true)
+	srv.Refuse()
 	all := srv.all()
 	begin := time.Now()
 	for i, s := range all {
@@ -204,13 +204,20 @@ func (srv *Server) Drain(ctx context.Context, over time.Duration) error {
 		}
 		s.Close()
 	}
+	for _, s := range srv.all() { // what is queued may take a while
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-s.Done():
+		}
+	}
 	return nil
 }
 
 // Shutdown ends all sessions without waiting for what they have queued, and
 // waits for the server's goroutines. New sessions are refused with status 503.
 func (srv *Server) Shutdown(ctx context.Context) error {
-	srv.draining.Store(true)
+	srv.Refuse()
 	for _, s := range srv.all() {
 		s.CloseNow()
 	}

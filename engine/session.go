@@ -91,6 +91,7 @@ type Session struct {
 	blocked  bool // conn.Write left something to Drain
 	full     bool // the queue overflowed
 	inside   bool // a reader is handing over to recv
+	late     bool // and was, when the heartbeat's deadline passed
 	upgraded bool
 	told     bool // Closed was called, or is about to be
 	end      *ending
