@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 )
 
 // profile records a CPU profile of the Go server in the measured window.
@@ -36,17 +37,23 @@ func profileRun(root string, sc scenario, quick bool) error {
 		return fmt.Errorf("bench: %s: %s", sc.name, res.Error)
 	}
 	fmt.Println(summary(sc, res))
-	for _, flag := range []string{"-top", "-cum"} {
-		args := []string{"tool", "pprof", "-top", "-nodecount=45"}
-		if flag == "-cum" {
-			args = append(args, flag)
-		}
-		cmd := exec.Command("go", append(args, p.name)...)
-		cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-		if err := cmd.Run(); err != nil {
+	for _, order := range []string{"-flat", "-cum"} {
+		out, err := exec.Command("go", "tool", "pprof", "-top", "-nodecount=60", order, p.name).Output()
+		if err != nil {
 			return fmt.Errorf("bench: go tool pprof: %w", err)
+		}
+		for line := range strings.Lines(string(out)) {
+			// Names of generic functions can be very long.
+			fmt.Println(cut(strings.TrimSuffix(line, "\n"), 150))
 		}
 	}
 	fmt.Println("\nThe profile is in", p.name)
 	return nil
+}
+
+func cut(s string, n int) string {
+	if len(s) > n {
+		return s[:n] + "…"
+	}
+	return s
 }

@@ -22,15 +22,13 @@ type line struct {
 func (rs *results) lines() (list []line) {
 	for _, sc := range scenarios {
 		for _, row := range sc.rows {
-			l := line{title: sc.title + ": " + row.title, unit: row.unit, ratio: math.NaN()}
+			l := line{title: sc.title + ": " + row.title, unit: row.unit}
 			l.node = rs.metric(sc.name, row.metric, node, row.scale)
 			l.ours = rs.metric(sc.name, row.metric, roomcast, row.scale)
 			if l.node.n == 0 && l.ours.n == 0 {
 				continue
 			}
-			if l.node.n > 0 && l.ours.n > 0 && l.node.median > 0 {
-				l.ratio = l.ours.median / l.node.median
-			}
+			l.ratio = ratioOf(l.node.median, l.ours.median)
 			if row.metric == "cpu" {
 				l.generator = rs.metric(sc.name, "generator", roomcast, row.scale).median
 				if l.ours.n == 0 {
@@ -43,6 +41,14 @@ func (rs *results) lines() (list []line) {
 		}
 	}
 	return list
+}
+
+// ratioOf is NaN where either is 0, or missing.
+func ratioOf(node, ours float64) float64 {
+	if node == 0 || ours == 0 {
+		return math.NaN()
+	}
+	return ours / node
 }
 
 func (t target) text(limit float64) string {

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/roomcast/roomcast/engine"
+	"github.com/roomcast/roomcast/parser"
 	"github.com/roomcast/roomcast/server"
 )
 
@@ -50,12 +51,14 @@ func main() {
 func run() error {
 	ms, _ := strconv.Atoi(os.Getenv("PING_INTERVAL_MS")) // 0: the default
 	payload, _ := strconv.Atoi(os.Getenv("MAX_PAYLOAD")) // 0: the default
-	srv, err := server.New(server.Config{Engine: engine.Config{
-		PingInterval: time.Duration(ms) * time.Millisecond,
-		MaxPayload:   payload,
-		// The official server has no such limit.
-		HandshakeRate: -1,
-	}})
+	srv, err := server.New(server.Config{
+		Engine: engine.Config{
+			PingInterval:  time.Duration(ms) * time.Millisecond,
+			MaxPayload:    payload,
+			HandshakeRate: -1, // the official server has no such limit
+		},
+		PacketLimits: parser.Limits{MaxAttachmentBytes: payload},
+	})
 	if err != nil {
 		return err
 	}
