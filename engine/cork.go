@@ -1,21 +1,16 @@
 package engine
 
-import (
-	"sync"
-	"time"
-)
+import "time"
 
 // corkTime is how long a cork holds back what is sent.
 const corkTime = 500 * time.Microsecond
 
-// corkTimer flushes a session whose handler takes long. Timers are pooled:
-// only sessions that are corked and have something to send own one.
+// corkTimer flushes a session whose handler takes long. Timers are pooled by
+// server: only sessions that are corked and have something to send own one.
 type corkTimer struct {
 	timer *time.Timer
 	s     *Session
 }
-
-var corkTimers sync.Pool
 
 // Cork makes Send and Append only gather until Uncork, 0.5 ms have passed, or
 // much has gathered (64 packets or 64 KiB). Corks nest.
@@ -60,7 +55,7 @@ func (s *Session) armCork() {
 	if s.cork != nil {
 		return
 	}
-	c, _ := corkTimers.Get().(*corkTimer)
+	c, _ := s.server.corkTimers.Get().(*corkTimer)
 	if c == nil {
 		c = &corkTimer{s: s}
 		s.cork = c
@@ -80,7 +75,7 @@ func (s *Session) disarmCork() {
 	s.cork = nil
 	if c.timer.Stop() { // else fire runs, and finds that it is too late
 		c.s = nil
-		corkTimers.Put(c)
+		s.server.corkTimers.Put(c)
 	}
 }
 

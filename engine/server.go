@@ -33,6 +33,7 @@ type Server struct {
 	flushers   []flusher
 	shard      atomic.Uint32
 	tasks      tasks
+	corkTimers sync.Pool // of *corkTimer
 	stats      Stats
 	draining   atomic.Bool // no new sessions
 
