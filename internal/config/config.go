@@ -38,7 +38,7 @@ type Config struct {
 	Transports        []string `koanf:"transports" help:"Any of polling and websocket."`
 	EIO3              bool     `koanf:"eio3" help:"Admit clients of Engine.IO 3 (Socket.IO 1 and 2)."`
 	JSONP             bool     `koanf:"jsonp" help:"Admit JSONP polling, for browsers without CORS."`
-	Compression       bool     `koanf:"compression" help:"Compress polling answers."`
+	Compression       bool     `koanf:"compression" help:"Compress polling answers of 1 KiB and more."`
 	PerMessageDeflate bool     `koanf:"per_message_deflate" help:"Compress WebSocket messages. Costs memory for every connection."`
 	Cookie            string   `koanf:"cookie" help:"Name of a cookie with the session id, for sticky load balancers. Empty: none."`
 
@@ -63,10 +63,30 @@ type Config struct {
 
 // Limits bounds what clients may ask for.
 type Limits struct {
-	MaxPayload          Size  `koanf:"max_payload" help:"Largest message or polling body."`
-	Sessions            Count `koanf:"sessions" off:"true" help:"Clients on this node."`
-	SessionsPerIP       Count `koanf:"sessions_per_ip" off:"true" help:"Clients of one address. On with trusted_proxies only unless set (100 then); behind an unknown proxy all clients share one address."`
-	HandshakesPerSecond Count `koanf:"handshakes_per_second" off:"true" help:"New clients per second on this node."`
+	MaxPayload          Size     `koanf:"max_payload" help:"Largest message or polling body."`
+	PacketsPerPayload   Count    `koanf:"packets_per_payload" off:"true" help:"Packets in one polling body."`
+	BodyTimeout         Duration `koanf:"body_timeout" off:"true" help:"Time that a polling body may take to arrive."`
+	WriteTimeout        Duration `koanf:"write_timeout" off:"true" help:"Time that a client may take to read what it is sent."`
+	QueuePackets        Count    `koanf:"queue_packets" off:"true" help:"Packets that wait for one client; a client that reads too slowly is closed."`
+	QueueBytes          Size     `koanf:"queue_bytes" off:"true" help:"The same in bytes; at least 4 times max_payload."`
+	Fragments           Count    `koanf:"fragments" off:"true" help:"Frames that a WebSocket message may come in."`
+	Sessions            Count    `koanf:"sessions" off:"true" help:"Clients on this node."`
+	SessionsPerIP       Count    `koanf:"sessions_per_ip" off:"true" help:"Clients of one address. With trusted_proxies: 100; without, clients behind a balancer may all share one address."`
+	HandshakesPerSecond Count    `koanf:"handshakes_per_second" off:"true" help:"New clients per second on this node."`
+	Attachments         Count    `koanf:"attachments" off:"true" help:"Binary values in one packet."`
+	AttachmentBytes     Size     `koanf:"attachment_bytes" off:"true" help:"Bytes of one packet's binary values together."`
+	AttachmentTime      Duration `koanf:"attachment_time" help:"Time that they may take to arrive."`
+	Depth               Count    `koanf:"depth" off:"true" help:"Arrays and objects within each other."`
+	EventName           Size     `koanf:"event_name" off:"true" help:"Bytes of an event's name."`
+	NamespaceName       Size     `koanf:"namespace_name" off:"true" help:"Bytes of a namespace's name."`
+	NamespacesPerClient Count    `koanf:"namespaces_per_client" off:"true" help:"Namespaces that one client may be in."`
+	Namespaces          Count    `koanf:"namespaces" off:"true" help:"Namespaces on this node that exist by a pattern."`
+	RoomsPerSocket      Count    `koanf:"rooms_per_socket" off:"true" help:"Rooms of one socket, its own among them. max_rooms of a namespace is the limit for what clients join by themselves."`
+	PendingAcks         Count    `koanf:"pending_acks" off:"true" help:"Acks that the server waits for from one socket."`
+	WaitingEvents       Count    `koanf:"waiting_events" off:"true" help:"Events of one socket that wait for their handler before its connection isn't read any more."`
+	WaitingBytes        Size     `koanf:"waiting_bytes" off:"true" help:"The same in bytes."`
+	RecoveryEvents      Count    `koanf:"recovery_events" help:"Events that each namespace keeps for recovery."`
+	RecoveryBytes       Size     `koanf:"recovery_bytes" help:"The same in bytes."`
 }
 
 // Auth says which tokens are believed.
@@ -108,6 +128,7 @@ func Default() Config {
 	c.Log.Level = "info"
 	c.Transports = []string{"polling", "websocket"}
 	c.EIO3 = true
+	c.Compression = true
 	c.PingInterval = Duration(25 * time.Second)
 	c.PingTimeout = Duration(20 * time.Second)
 	c.UpgradeTimeout = Duration(10 * time.Second)
@@ -115,9 +136,29 @@ func Default() Config {
 	c.Recovery = Duration(2 * time.Minute)
 	c.Limits = Limits{
 		MaxPayload:          1_000_000,
+		PacketsPerPayload:   1_000,
+		BodyTimeout:         Duration(10 * time.Second),
+		WriteTimeout:        Duration(10 * time.Second),
+		QueuePackets:        8_192,
+		QueueBytes:          4 << 20,
+		Fragments:           1_024,
 		Sessions:            -1,
 		SessionsPerIP:       -1,
 		HandshakesPerSecond: 500,
+		Attachments:         10,
+		AttachmentBytes:     1_000_000,
+		AttachmentTime:      Duration(10 * time.Second),
+		Depth:               64,
+		EventName:           128,
+		NamespaceName:       255,
+		NamespacesPerClient: 16,
+		Namespaces:          10_000,
+		RoomsPerSocket:      1_000,
+		PendingAcks:         1_000,
+		WaitingEvents:       1_024,
+		WaitingBytes:        4 << 20,
+		RecoveryEvents:      100_000,
+		RecoveryBytes:       16 << 20,
 	}
 	c.Shutdown.Delay = Duration(3 * time.Second)
 	c.Shutdown.Window = Duration(15 * time.Second)

@@ -119,6 +119,15 @@ func (z *Size) UnmarshalText(b []byte) error {
 // MarshalText is the inverse of UnmarshalText.
 func (z Size) MarshalText() ([]byte, error) { return []byte(z.String()), nil }
 
+// MarshalYAML writes plain bytes without quotes.
+func (z Size) MarshalYAML() (any, error) {
+	s := z.String()
+	if n, err := strconv.ParseInt(s, 10, 64); err == nil {
+		return n, nil
+	}
+	return s, nil
+}
+
 func (z Size) String() string {
 	if z < 0 {
 		return off

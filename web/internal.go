@@ -1,0 +1,44 @@
+package web
+
+import (
+	"log/slog"
+	"net/http"
+	"net/http/pprof"
+
+	"github.com/gin-gonic/gin"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// Internal says what the internal listener serves.
+type Internal struct {
+	Metrics prometheus.Gatherer // for /metrics
+	Ready   *Readiness          // for /readyz
+	Logger  *slog.Logger        // nil: slog.Default()
+}
+
+// NewInternal returns the handler of the internal listener: /metrics,
+// /debug/pprof/, /livez and /readyz. It asks for no password.
+func NewInternal(c Internal) http.Handler {
+	r := router(c.Logger)
+	probes(r, c.Ready)
+	r.GET("/metrics", gin.WrapH(promhttp.HandlerFor(c.Metrics, promhttp.HandlerOpts{
+		MaxRequestsInFlight: 4,
+		EnableOpenMetrics:   true,
+	})))
+	r.GET("/debug/pprof/*profile", func(c *gin.Context) {
+		switch c.Param("profile") {
+		case "/cmdline":
+			pprof.Cmdline(c.Writer, c.Request)
+		case "/profile":
+			pprof.Profile(c.Writer, c.Request)
+		case "/symbol":
+			pprof.Symbol(c.Writer, c.Request)
+		case "/trace":
+			pprof.Trace(c.Writer, c.Request)
+		default:
+			pprof.Index(c.Writer, c.Request)
+		}
+	})
+	return r
+}
