@@ -1,0 +1,206 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/roomcast/roomcast/engine/wtconn"
+	"github.com/roomcast/roomcast/internal/config"
+	"github.com/roomcast/roomcast/server"
+	"github.com/roomcast/roomcast/web"
+)
+
+func serveCommand() *cobra.Command {
+	var file string
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Serve clients until SIGTERM or SIGINT",
+		Long: "Serve clients until SIGTERM or SIGINT.\n\n" +
+			"Every setting is a flag, a variable in the environment (--listen: ROOMCAST_LISTEN) and a key in the\n" +
+			"configuration file; flags win over the environment, the environment over the file. Plain serve admits\n" +
+			"nobody: list the namespaces that exist, or use --demo.",
+		Args: usage(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if !cmd.Flags().Changed("config") {
+				file = os.Getenv(config.EnvName("config"))
+			}
+			c, err := config.Load(config.Source{File: file, Environ: os.Environ(), Flags: cmd.Flags()})
+			if err != nil {
+				return usageError{err}
+			}
+			log := newLogger(c, cmd.ErrOrStderr())
+			slog.SetDefault(log)
+			p, err := prepare(c, log)
+			if err != nil {
+				return usageError{err}
+			}
+			signals := make(chan os.Signal, 2)
+			signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+			defer signal.Stop(signals)
+			return serve(c, p, log, cmd.OutOrStdout(), signals)
+		},
+	}
+	cmd.Flags().StringVar(&file, "config", "", "YAML file with settings (environment: ROOMCAST_CONFIG)")
+	config.AddFlags(cmd.Flags())
+	cmd.Flags().SortFlags = false
+	return cmd
+}
+
+// host is a running server with its listeners.
+type host struct {
+	cfg      *config.Config
+	log      *slog.Logger
+	io       *server.Server
+	ready    web.Readiness
+	public   *http.Server
+	internal *http.Server   // nil if off
+	wt       *wtconn.Server // nil if off
+
+	tasks  sync.WaitGroup
+	failed chan error // what a listener died of
+}
+
+// serve runs until a signal comes or a listener fails.
+func serve(c *config.Config, p prepared, log *slog.Logger, stdout io.Writer, signals <-chan os.Signal) error {
+	h := &host{cfg: c, log: log, failed: make(chan error, 3)}
+	for _, w := range c.Warnings() {
+		log.Warn(w)
+	}
+	url, err := h.start(p)
+	if err != nil {
+		h.end()
+		return err
+	}
+	if c.Page {
+		fmt.Fprintf(stdout, "Open %s\n", url)
+	}
+	notify(log, "READY=1")
+	select {
+	case sig := <-signals:
+		log.Info("stopping; a second signal ends the program at once", "signal", sig.String())
+		notify(log, "STOPPING=1")
+		return h.stop(signals)
+	case err := <-h.failed:
+		h.end()
+		return err
+	}
+}
+
+// start opens the listeners and returns the URL of the public one.
+func (h *host) start(p prepared) (url string, err error) {
+	c := h.cfg
+	if c.WebTransport {
+		h.wt = wtconn.NewServer(wtconn.Config{
+			TLS: p.cert.TLS(), MaxMessage: int(c.Limits.MaxPayload), WriteTimeout: c.Limits.WriteTimeout.Std(), Logger: h.log,
+		})
+	}
+	if h.io, err = newIO(c, p, h.wt, h.log); err != nil {
+		return "", err
+	}
+	if err := h.startInternal(); err != nil {
+		return "", err
+	}
+
+	trusted, err := config.ParsePrefixes(c.TrustedProxies)
+	if err != nil {
+		return "", err
+	}
+	public := web.Public{IO: h.io, Path: c.Path, Ready: &h.ready, TrustedProxies: trusted, Logger: h.log}
+	if c.Page {
+		public.Page = web.Page()
+	}
+	handler := web.NewPublic(public)
+	l, err := web.Listen(c.Listen, "listen")
+	if err != nil {
+		return "", err
+	}
+	h.public = web.NewServer(handler, h.log)
+	scheme := "http"
+	if p.cert != nil {
+		scheme = "https"
+		h.public.TLSConfig = p.cert.TLS()
+	}
+	if h.wt != nil {
+		udp, err := net.ListenPacket("udp", l.Addr().String())
+		if err != nil {
+			l.Close()
+			return "", fmt.Errorf("listen for WebTransport: %w", err)
+		}
+		h.run("WebTransport", func() error { return h.wt.Serve(udp, handler) })
+	}
+	h.run("public", func() error {
+		if scheme == "https" {
+			return h.public.ServeTLS(l, "", "")
+		}
+		return h.public.Serve(l)
+	})
+	h.log.Info("listening", "listener", "public", "address", l.Addr().String(), "path", c.Path, "version", versionText())
+	return scheme + "://" + shown(l.Addr()), nil
+}
+
+func (h *host) startInternal() error {
+	if h.cfg.InternalListen == "off" {
+		return nil
+	}
+	l, err := web.Listen(h.cfg.InternalListen, "internal-listen")
+	if err != nil {
+		return err
+	}
+	h.internal = web.NewServer(web.NewInternal(web.Internal{
+		Metrics: web.Metrics(h.io.Stats, versionText()), Ready: &h.ready, Logger: h.log,
+	}), h.log)
+	h.run("internal", func() error { return h.internal.Serve(l) })
+	h.log.Info("listening", "listener", "internal", "address", l.Addr().String())
+	return nil
+}
+
+// run serves a listener on a goroutine that end waits for.
+func (h *host) run(name string, f func() error) {
+	h.tasks.Go(func() {
+		if err := f(); err != nil && !errors.Is(err, http.ErrServerClosed) {
+			h.failed <- fmt.Errorf("%s listener: %w", name, err)
+		}
+	})
+}
+
+// end closes what is left, at once.
+func (h *host) end() {
+	now, cancel := context.WithCancel(context.Background())
+	cancel()
+	if h.io != nil {
+		_ = h.io.Shutdown(now)
+	}
+	if h.wt != nil {
+		_ = h.wt.Close()
+	}
+	for _, s := range []*http.Server{h.public, h.internal} {
+		if s != nil {
+			_ = s.Close()
+		}
+	}
+	h.tasks.Wait()
+}
+
+// shown is an address as a browser on this machine can open it.
+func shown(a net.Addr) string {
+	host, port, err := net.SplitHostPort(a.String())
+	if err != nil {
+		return a.String()
+	}
+	if ip := net.ParseIP(host); ip.IsUnspecified() {
+		host = "localhost"
+	}
+	return net.JoinHostPort(host, port)
+}
+
