@@ -118,14 +118,14 @@ type wheel struct {
 	stop    chan struct{} // closed when the last session leaves
 }
 
-// newWheel sizes the slots from the intervals: a sixteenth of the shorter one,
-// half a second at most.
+// newWheel sizes the slots from the intervals: 1/200 of the shorter one, which
+// is also how late a ping or a timeout may be, between 1 and 100 ms.
 func newWheel(srv *Server) *wheel {
 	shorter, horizon := srv.cfg.PingInterval, srv.cfg.PingInterval+srv.cfg.PingTimeout
 	if srv.cfg.PingTimeout > 0 {
 		shorter = min(shorter, srv.cfg.PingTimeout)
 	}
-	step := min(max(shorter/16, time.Millisecond), time.Second/2)
+	step := min(max(shorter/200, time.Millisecond), time.Second/10)
 	return &wheel{
 		server: srv,
 		step:   int64(step),

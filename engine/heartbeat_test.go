@@ -10,8 +10,8 @@ import (
 
 // The wheel's step for the default times, and for those of the compliance suites.
 const (
-	step      = time.Second / 2
-	shortStep = 200 * time.Millisecond / 16
+	step      = time.Second / 10
+	shortStep = time.Millisecond
 )
 
 var short = engine.Config{PingInterval: 300 * time.Millisecond, PingTimeout: 200 * time.Millisecond, EIO3: true}
