@@ -472,6 +472,7 @@ func TestWebTransport(t *testing.T) {
 		s.Send(msg("queued"))
 		p = greet(false)
 		p.frames <- `0{"sid":"polling"}`
+		synctest.Wait()
 		second := greet(false)
 		second.frames <- `0{"sid":"polling"}`
 		<-second.closed
