@@ -20,7 +20,7 @@ func encodeDirect(t Type, namespace string, id int64, event string, args []any) 
 	}
 	e := encoder{dst: make([]byte, 0, headerLen(namespace)+6+len(event)+estimate(args))}
 	e.dst = appendHeader(e.dst, t, namespace, id, 0)
-	header := len(e.dst)
+	e.start = len(e.dst)
 	e.dst = append(e.dst, '[')
 	if t == Event {
 		e.dst = AppendString(e.dst, event)
@@ -34,7 +34,7 @@ func encodeDirect(t Type, namespace string, id int64, event string, args []any) 
 	if len(e.attachments) > 0 { // their number belongs into the header
 		return JSON.Encode(&Packet{
 			Type: t, Namespace: namespace, ID: id,
-			Payload: Payload{JSON: e.dst[header:], Attachments: e.attachments},
+			Payload: Payload{JSON: e.dst[e.start:], Attachments: e.attachments},
 		})
 	}
 	return Encoded{Text: e.dst}, nil

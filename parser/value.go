@@ -23,6 +23,7 @@ var errNesting = errors.New("parser: the value nests deeper than 1000 levels: do
 // encoder writes values and takes binary ones out.
 type encoder struct {
 	dst         []byte
+	start       int // of the data in dst, behind a header
 	attachments [][]byte
 }
 
@@ -49,7 +50,7 @@ func (e *encoder) check() error {
 		return nil
 	}
 	found := placeholders{count: len(e.attachments)}
-	s := scanner{text: e.dst, depth: maxDepth, found: &found}
+	s := scanner{text: e.dst[e.start:], depth: maxDepth, found: &found}
 	err := s.only()
 	if err == nil {
 		err = found.complete()
