@@ -203,4 +203,3 @@ func shown(a net.Addr) string {
 	}
 	return net.JoinHostPort(host, port)
 }
-
