@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/roomcast/roomcast/bench/load"
@@ -102,6 +103,8 @@ func churn(r *run) error {
 	if err := cycle(r, pick(r, 2000, 200)); err != nil {
 		return err
 	}
+	// Closed connections may linger for a second or two.
+	time.Sleep(3 * time.Second)
 	before, err := r.server.collect()
 	if err != nil {
 		return err
@@ -121,12 +124,21 @@ func churn(r *run) error {
 		return err
 	}
 	after, err := r.server.collect()
+	for deadline := time.Now().Add(patience); err == nil && after.Goroutines > before.Goroutines && time.Now().Before(deadline); {
+		time.Sleep(200 * time.Millisecond)
+		after, err = r.server.collect()
+	}
 	if err != nil {
 		return err
 	}
 	size, err := r.server.rss()
 	r.metrics["left"] = float64(size-base) / (1 << 20)
 	r.metrics["goroutines"] = float64(after.Goroutines - before.Goroutines)
+	if err == nil && after.Goroutines > before.Goroutines {
+		var list []byte
+		list, err = r.server.ask("/goroutines")
+		fmt.Fprintf(os.Stderr, "goroutines left:\n%s\n", list)
+	}
 	return err
 }
 
