@@ -121,7 +121,7 @@ func TestEmptyMessages(t *testing.T) {
 	cfg := Config{}.withDefaults()
 	c, _ := newConn(s, &cfg, 0, false, nil)
 	var sink record
-	c.Serve(&sink)
+	<-serve(c, &sink)
 	if len(sink.frames) != 2 || sink.frames[0] != "" || sink.frames[1] != "binary " {
 		t.Errorf("got %q", sink.frames)
 	}
@@ -180,7 +180,7 @@ func TestPingFlood(t *testing.T) {
 	s := &script{in: each(in, bufferSize)}
 	cfg := Config{}.withDefaults()
 	c, _ := newConn(s, &cfg, 0, false, nil)
-	if err := c.Serve(&record{}); outcome(err) != "" {
+	if err := <-serve(c, &record{}); outcome(err) != "" {
 		t.Fatal(err)
 	}
 	if reads := len(in)/idleBuffer + 1; s.out.Len() > reads*maxControl {

@@ -134,14 +134,16 @@ func TestCloseIdle(t *testing.T) {
 	})
 }
 
-// TestCloseBeforeServe: Serve releases also what was closed before.
+// TestCloseBeforeServe: Serve releases also what was closed before, and does
+// not ask to be called again.
 func TestCloseBeforeServe(t *testing.T) {
 	both(t, func(t *testing.T, kind string) {
 		c, client := pair(t, kind, Config{})
 		c.Close()
 		client.Write(text("x"))
 		var sink record
-		done := serve(c, &sink)
+		done := make(chan error)
+		go func() { done <- c.Serve(&sink) }()
 		if got := frames(readUntilClosed(t, client)); got != "close" {
 			t.Errorf("sent %q", got)
 		}
@@ -149,6 +151,45 @@ func TestCloseBeforeServe(t *testing.T) {
 			t.Errorf("got %q, error %v", &sink, err)
 		}
 	})
+}
+
+// TestRenew: a connection asks for a fresh goroutine when it seems to rest:
+// after the first read, and after what is as short as a heartbeat. Nothing is
+// lost in between.
+func TestRenew(t *testing.T) {
+	c, client := pair(t, "raw", Config{})
+	got := make(chan string)
+	sink := &record{do: func(data []byte, _, _ bool) error { got <- string(data); return nil }}
+	renewed := make(chan error)
+	call := func() { go func() { renewed <- c.Serve(sink) }() }
+	write := func(b []byte, want string) {
+		t.Helper()
+		client.Write(b)
+		if s := <-got; s != want {
+			t.Errorf("got %q, want %q", s, want)
+		}
+	}
+	call()
+	write(text("40"), "40") // the first
+	for range 3 {
+		if err := <-renewed; err != engine.ErrRenew {
+			t.Fatal(err)
+		}
+		half := text("a message cut in two")
+		client.Write(half[:8]) // of a frame: not at rest
+		call()
+		write(half[8:], "a message cut in two")
+		write(text("a longer message"), "a longer message")
+		write(text("3"), "3")
+	}
+	if err := <-renewed; err != engine.ErrRenew {
+		t.Fatal(err)
+	}
+	client.Close()
+	call()
+	if err := <-renewed; err != io.EOF {
+		t.Error(err)
+	}
 }
 
 // readUntilClosed reads what comes, then ends the client's side, too.

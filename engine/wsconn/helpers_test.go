@@ -2,6 +2,7 @@ package wsconn
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -20,16 +21,17 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// script is a connection whose reads return the chunks of in, then EOF. It
-// keeps what is written to it.
+// script is a connection whose reads return the chunks of in, then end, or
+// EOF. It keeps what is written to it.
 type script struct {
 	in  [][]byte
+	end error
 	out bytes.Buffer
 }
 
 func (s *script) Read(p []byte) (int, error) {
 	if len(s.in) == 0 {
-		return 0, io.EOF
+		return 0, cmp.Or(s.end, io.EOF)
 	}
 	n := copy(p, s.in[0])
 	if s.in[0] = s.in[0][n:]; len(s.in[0]) == 0 {
@@ -155,7 +157,7 @@ func play(t testing.TB, cfg Config, deflate bool, chunks ...[]byte) (got, sent s
 		t.Fatal(err)
 	}
 	var sink record
-	err = c.Serve(&sink)
+	err = <-serve(c, &sink)
 	return sink.String(), frames(s.out.Bytes()), err
 }
 
@@ -210,11 +212,21 @@ func pair(t testing.TB, kind string, cfg Config) (*Conn, *net.TCPConn) {
 	return c, client.(*net.TCPConn)
 }
 
-// serve runs c.Serve and returns where its error comes.
+// serve runs c.Serve as engine does, and returns where its error comes.
 func serve(c *Conn, sink engine.Sink) <-chan error {
 	done := make(chan error, 1)
-	go func() { done <- c.Serve(sink) }()
+	go serveOn(c, sink, done)
 	return done
+}
+
+// serveOn calls Serve, again and on a fresh goroutine for as long as it asks
+// for that.
+func serveOn(c *Conn, sink engine.Sink, done chan<- error) {
+	if err := c.Serve(sink); err == engine.ErrRenew {
+		go serveOn(c, sink, done)
+	} else {
+		done <- err
+	}
 }
 
 // send writes packets as one batch, and waits.

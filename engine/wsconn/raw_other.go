@@ -10,6 +10,6 @@ import (
 // rawConn returns nil: connections are used in the blocking way here.
 func rawConn(net.Conn) (syscall.RawConn, error) { return nil, nil }
 
-func (c *Conn) serveRaw() {}
+func (c *Conn) serveRaw() (renew bool) { return false }
 
 func (c *Conn) writeRaw([][]byte) (int, error) { return 0, syscall.EINVAL }

@@ -69,7 +69,7 @@ func (c *Conn) readable(fd uintptr) (ended bool) {
 			rests := c.stack == firstStack || total <= heartbeat
 			switch {
 			case total == 0:
-			case rests && len(c.held) == 0 && c.large == nil && c.msg == nil:
+			case rests && len(c.held) == 0 && c.large == nil && c.msg == nil && !c.closed.Load():
 				c.stack = renewStack
 				return true
 			default:

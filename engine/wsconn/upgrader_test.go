@@ -37,7 +37,7 @@ func serveSite(t testing.TB, cfg Config, secure bool, wrap func(http.Handler) ht
 		}
 		s.conns.Go(func() {
 			sink := &record{do: func(data []byte, isBinary, _ bool) error { return echo(c.(*Conn), data, isBinary) }}
-			s.ended <- c.Serve(sink)
+			s.ended <- <-serve(c.(*Conn), sink)
 		})
 	})
 	if wrap != nil {
