@@ -99,8 +99,14 @@ type discard struct{}
 func (discard) Frame([]byte, bool, bool) error { return nil }
 func (discard) Handled()                       {}
 
+// signal tells of every message.
+type signal chan bool
+
+func (s signal) Frame([]byte, bool, bool) error { s <- true; return nil }
+func (s signal) Handled()                       {}
+
 // BenchmarkIdle reports what an idle connection takes: the Conn, its net.Conn
-// and the goroutine in Serve, after one message each.
+// and the goroutine in Serve, after messages and a heartbeat.
 func BenchmarkIdle(b *testing.B) {
 	const n = 1000
 	for b.Loop() {
@@ -122,16 +128,20 @@ func BenchmarkIdle(b *testing.B) {
 		got := make(chan bool, n)
 		ended := make(chan error, n)
 		conns := make([]*Conn, n)
-		sink := &record{do: func([]byte, bool, bool) error { got <- true; return nil }}
-		hello := text("x")
+		sink := signal(got)
 		heap, stacks := memory()
 		for i := range n {
 			conns[i], _ = newConn(servers[i], &cfg, engine.WebSocket, false, nil)
 			go serveOn(conns[i], sink, ended)
 		}
-		for i := range n {
-			clients[i].Write(hello)
-			<-got
+		for _, in := range [][]byte{text("40{}"), text("a message"), text("3")} {
+			for i := range n {
+				clients[i].Write(in)
+				<-got
+			}
+			// From what stacks a collection finds, the runtime tells how large
+			// new ones are to be.
+			runtime.GC()
 		}
 		heap2, stacks2 := memory()
 		b.ReportMetric(float64(heap2-heap)/n, "heap-B/conn")
