@@ -187,16 +187,22 @@ const scenarios = [
   {
     name: "events that were on their way when the network broke are neither lost nor doubled",
     proxy: true,
+    unless: (c) => reference && c.mode === "polling", // now and then it starts afresh there
     async run(c, proxy) {
       const p = await pair(c, proxy);
       await ask(p.socket, "join", [c.room]);
       await ask(p.watcher, "cast", { to: [c.room] }, "word", -1);
       await settle(p.socket);
-      for (let i = 0; i < 300; i++) p.watcher.emit("cast", { to: [c.room] }, "word", i);
-      await until(() => p.words.length > 20, "the stream has begun");
-      proxy.cut();
+      const gone = next(p.socket, "disconnect");
+      for (let i = 0; i < 300; i++) {
+        p.watcher.emit("cast", { to: [c.room] }, "word", i);
+        if (i % 5 === 0) await new Promise((resolve) => setImmediate(resolve));
+        if (i === 150) proxy.cut();
+      }
+      await gone;
       await settle(p.watcher);
       proxy.mend();
+      await c.connected(p.socket);
       await until(() => p.words.length >= 301, `all events (have ${p.words.length})`, 15_000);
       await settle(p.socket);
       assert.equal(p.socket.recovered, true);

@@ -84,7 +84,7 @@ test("a server that ends in order", async (t) => {
 });
 
 test("the network stalls: heartbeats find out on both sides", async (t) => {
-  const config = { pingInterval: 400, pingTimeout: 600 };
+  const config = { pingInterval: 1000, pingTimeout: 1500 };
   const server = await startServer(config);
   try {
     await each(t, async (version, mode) => {
