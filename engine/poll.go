@@ -131,6 +131,7 @@ func (s *Session) answer(w http.ResponseWriter, r *http.Request, p *poll) {
 // Values of headers, shared by all responses. They are never changed.
 var (
 	textPlain = []string{"text/plain; charset=UTF-8"}
+	script    = []string{"text/javascript; charset=UTF-8"}
 	textHTML  = []string{"text/html"}
 	octets    = []string{"application/octet-stream"}
 	noStore   = []string{"no-store"}
@@ -156,6 +157,8 @@ func (s *Session) respond(w http.ResponseWriter, r *http.Request, p *poll, batch
 	h["Content-Type"] = textPlain
 	if p.jsonp {
 		body = appendJSONP(nil, p.j, body)
+		// Officially text/plain, which a browser doesn't run beside nosniff.
+		h["Content-Type"] = script
 		h["X-Content-Type-Options"] = nosniff
 	} else if !text {
 		h["Content-Type"] = octets

@@ -336,7 +336,7 @@ func TestJSONP(t *testing.T) {
 		if !strings.HasPrefix(res.body, `___eio[01]("0{\"sid\":\"`) || !strings.HasSuffix(res.body, `");`) {
 			t.Errorf("got %s", res)
 		}
-		for k, v := range map[string]string{"Content-Type": "text/plain; charset=UTF-8", "X-Content-Type-Options": "nosniff", "Set-Cookie": ""} {
+		for k, v := range map[string]string{"Content-Type": "text/javascript; charset=UTF-8", "X-Content-Type-Options": "nosniff", "Set-Cookie": ""} {
 			if res.header.Get(k) != v {
 				t.Errorf("%s: %q, want %q", k, res.header.Get(k), v)
 			}
