@@ -24,17 +24,20 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func all(string, string) bool { return true }
 
-// serve opens namespace /chat with the policy.
-func serve(t *testing.T, p Policy, cfg server.Config) *servertest.Server {
+// serve opens namespace /chat, and others by a pattern, with the policy.
+func serve(t *testing.T, p Policy, cfg server.Config) (s *servertest.Server, stop func()) {
 	t.Helper()
 	io, err := server.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = io.Shutdown(context.Background()) })
 	Open(io.Of("/chat"), p)
 	Open(io.OfMatch(regexp.MustCompile("^/room-.*$")), p)
-	return servertest.Serve(t, io)
+	return servertest.Serve(t, io), func() {
+		if err := io.Shutdown(context.Background()); err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 func named(name string) servertest.Option { return servertest.Auth(map[string]string{"name": name}) }
@@ -86,7 +89,8 @@ func names(members []Member) []string {
 }
 
 func TestARoom(t *testing.T) {
-	s := serve(t, Policy{Join: all, Send: all}, server.Config{})
+	s, stop := serve(t, Policy{Join: all, Send: all}, server.Config{})
+	defer stop()
 	for _, nsp := range []string{"/chat", "/room-1"} {
 		ada, ben := s.Connect(nsp, named("Ada")), s.Connect(nsp, named("Ben"))
 
@@ -144,7 +148,8 @@ func TestARoom(t *testing.T) {
 }
 
 func TestWhoGoesAwayLeaves(t *testing.T) {
-	s := serve(t, Policy{Join: all}, server.Config{})
+	s, stop := serve(t, Policy{Join: all}, server.Config{})
+	defer stop()
 	ada, ben := s.Connect("/chat", named("Ada")), s.Connect("/chat", named("Ben"))
 	for _, room := range []string{"a", "b"} {
 		call(t, ada, "join", in(room))
@@ -160,7 +165,8 @@ func TestWhoGoesAwayLeaves(t *testing.T) {
 }
 
 func TestDataOfEveryKind(t *testing.T) {
-	s := serve(t, Policy{Join: all, Send: all}, server.Config{})
+	s, stop := serve(t, Policy{Join: all, Send: all}, server.Config{})
+	defer stop()
 	ada, ben := s.Connect("/chat"), s.Connect("/chat")
 	call(t, ada, "join", in("r"))
 	call(t, ben, "join", in("r"))
@@ -188,7 +194,8 @@ func TestDataOfEveryKind(t *testing.T) {
 
 // Numbers beyond 2^53 and the order of keys would not survive decoding.
 func TestDataIsNotRewritten(t *testing.T) {
-	s := serve(t, Policy{Join: all, Send: all}, server.Config{})
+	s, stop := serve(t, Policy{Join: all, Send: all}, server.Config{})
+	defer stop()
 	ada, ben := s.Connect("/chat"), s.Connect("/chat")
 	call(t, ada, "join", in("r"))
 	call(t, ben, "join", in("r"))
@@ -204,7 +211,8 @@ func TestRefused(t *testing.T) {
 	allow := func(rooms ...string) func(string, string) bool {
 		return func(room, _ string) bool { return slices.Contains(rooms, room) }
 	}
-	s := serve(t, Policy{Join: allow("a", "b", "c"), Send: allow("b"), MaxRooms: 2}, server.Config{})
+	s, stop := serve(t, Policy{Join: allow("a", "b", "c"), Send: allow("b"), MaxRooms: 2}, server.Config{})
+	defer stop()
 	ada, ben := s.Connect("/chat"), s.Connect("/chat")
 	call(t, ada, "join", in("a"))
 	call(t, ada, "join", in("b"))
@@ -245,7 +253,8 @@ func TestRefused(t *testing.T) {
 }
 
 func TestNothingIsAllowedByDefault(t *testing.T) {
-	s := serve(t, Policy{}, server.Config{})
+	s, stop := serve(t, Policy{}, server.Config{})
+	defer stop()
 	ada := s.Connect("/chat")
 	if a := call(t, ada, "join", in("lobby")); a.Code != "forbidden" {
 		t.Errorf("join: %+v", a)
@@ -253,7 +262,8 @@ func TestNothingIsAllowedByDefault(t *testing.T) {
 }
 
 func TestNames(t *testing.T) {
-	s := serve(t, Policy{Join: all}, server.Config{})
+	s, stop := serve(t, Policy{Join: all}, server.Config{})
+	defer stop()
 	for _, tt := range []struct {
 		auth any
 		want string // a pattern
@@ -279,7 +289,9 @@ func TestNames(t *testing.T) {
 
 func TestTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := serve(t, Policy{}, server.Config{})
+		defer time.Sleep(time.Second) // the server's idle workers end a moment after it
+		s, stop := serve(t, Policy{}, server.Config{})
+		defer stop()
 		c := s.Connect("/chat")
 		if a := call(t, c, "time"); !a.OK || a.Now != time.Now().UnixMilli() {
 			t.Errorf("got %+v", a)
@@ -293,7 +305,9 @@ func TestTime(t *testing.T) {
 
 func TestStatus(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := serve(t, Policy{Join: all, Status: true}, server.Config{})
+		defer time.Sleep(time.Second) // the server's idle workers end a moment after it
+		s, stop := serve(t, Policy{Join: all, Status: true}, server.Config{})
+		defer stop()
 		ada, ben := s.Connect("/chat", named("Ada")), s.Connect("/chat", named("Ben"))
 		call(t, ada, "join", in("lobby"))
 		call(t, ben, "join", in("lobby"))
@@ -322,7 +336,8 @@ func TestStatus(t *testing.T) {
 
 // A large room would cost each join as much as it has members, and each member as many joins.
 func TestLargeRoomsAreNotListed(t *testing.T) {
-	s := serve(t, Policy{Join: all}, server.Config{})
+	s, stop := serve(t, Policy{Join: all}, server.Config{})
+	defer stop()
 	first := s.Connect("/chat")
 	call(t, first, "join", in("r"))
 	for range MaxMembers - 1 {
@@ -365,7 +380,8 @@ func token(t string) servertest.Option {
 
 func TestTokens(t *testing.T) {
 	own := func(room, user string) bool { return room == "user:"+user }
-	s := serve(t, Policy{Verify: tokens, Join: own}, server.Config{})
+	s, stop := serve(t, Policy{Verify: tokens, Join: own}, server.Config{})
+	defer stop()
 	ann := s.Connect("/chat", token("ann"))
 	if a := call(t, ann, "join", in("user:ann")); !a.OK || a.Members[0].User != "ann" || a.Members[0].Name != "ANN" {
 		t.Errorf("own room: %+v", a)
@@ -393,7 +409,8 @@ func TestTokens(t *testing.T) {
 }
 
 func TestAnonymousBesideTokens(t *testing.T) {
-	s := serve(t, Policy{Verify: tokens, Anonymous: true, Join: all}, server.Config{})
+	s, stop := serve(t, Policy{Verify: tokens, Anonymous: true, Join: all}, server.Config{})
+	defer stop()
 	c := s.Connect("/chat", named("ann"))
 	if a := call(t, c, "join", in("r")); a.Members[0].User != "" || a.Members[0].Name != "ann" {
 		t.Errorf("got %+v", a)
@@ -405,7 +422,9 @@ func TestAnonymousBesideTokens(t *testing.T) {
 
 func TestSocketEndsWithItsToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := serve(t, Policy{Verify: tokens, Join: all}, server.Config{})
+		defer time.Sleep(time.Second) // the server's idle workers end a moment after it
+		s, stop := serve(t, Policy{Verify: tokens, Join: all}, server.Config{})
+		defer stop()
 		ann := s.Connect("/chat", token("ann"))
 		time.Sleep(time.Hour - time.Second)
 		if a := call(t, ann, "time"); !a.OK {
@@ -430,7 +449,8 @@ func comeBack(s *servertest.Server, c *servertest.Client, auth map[string]string
 func TestRecoveryChecksAgain(t *testing.T) {
 	revoked := false
 	join := func(room, _ string) bool { return room != "secret" || !revoked }
-	s := serve(t, Policy{Verify: tokens, Join: join}, server.Config{Recovery: &server.Recovery{}})
+	s, stop := serve(t, Policy{Verify: tokens, Join: join}, server.Config{Recovery: &server.Recovery{}})
+	defer stop()
 
 	watcher := s.Connect("/chat", token("watcher"))
 	call(t, watcher, "join", in("secret"))
