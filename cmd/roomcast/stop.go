@@ -3,23 +3,23 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"time"
 )
 
 var errSecondSignal = errors.New("a second signal ended the program before all clients were closed")
 
+// cutTime is how long handlers may take to end once their connections are cut.
+const cutTime = 5 * time.Second
+
 // stop ends gracefully. First /readyz fails, so that balancers send new clients
 // elsewhere; then handshakes are refused, and connections closed at an even
-// pace; then the rest is cut. A second signal, or the end of the grace period,
-// skips to the end.
+// pace; what is left after the grace period is cut. A second signal skips to the end.
 func (h *host) stop(signals <-chan os.Signal) error {
 	s := &h.cfg.Shutdown
 	delay, window := max(s.Delay.Std(), 0), max(s.Window.Std(), 0)
-	ctx, cancel := context.WithTimeout(context.Background(), delay+window+s.Grace.Std())
-	defer cancel()
-	ctx, interrupt := context.WithCancelCause(ctx)
-	defer interrupt(nil)
+	ctx, interrupt := context.WithCancelCause(context.Background())
 	h.tasks.Go(func() {
 		select {
 		case <-signals:
@@ -28,36 +28,33 @@ func (h *host) stop(signals <-chan os.Signal) error {
 		}
 	})
 	defer h.end()
-	defer interrupt(nil)
+	defer interrupt(nil) // before end, which waits for the task above
 
 	h.ready.Hold("stopping", "the server is going away")
 	h.log.Info("not ready any more", "delay", delay)
 	select {
 	case <-time.After(delay):
 	case <-ctx.Done():
-		return outcome(ctx, ctx.Err())
+		return context.Cause(ctx)
 	}
 
 	h.log.Info("closing connections", "sessions", h.io.Stats().Engine.Sessions(), "window", window)
-	err := h.io.Drain(ctx, window)
-	err = errors.Join(err, h.io.Shutdown(ctx))
-	err = errors.Join(err, h.public.Shutdown(ctx))
-	if err = outcome(ctx, err); err == nil {
-		h.log.Info("stopped")
+	draining, cancel := context.WithTimeout(ctx, window+s.Grace.Std())
+	err := h.io.Drain(draining, window)
+	cancel()
+	if err != nil && ctx.Err() == nil {
+		h.log.Warn("cutting the connections that are left", "sessions", h.io.Stats().Engine.Sessions())
 	}
-	return err
-}
 
-// outcome says why the end wasn't graceful.
-func outcome(ctx context.Context, err error) error {
-	if err == nil {
-		return nil
+	cutting, cancel := context.WithTimeout(ctx, cutTime)
+	defer cancel()
+	err = errors.Join(h.io.Shutdown(cutting), h.public.Shutdown(cutting))
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case err != nil:
+		return fmt.Errorf("stop: %w", err)
 	}
-	if errors.Is(context.Cause(ctx), errSecondSignal) {
-		return errSecondSignal
-	}
-	if errors.Is(err, context.DeadlineExceeded) {
-		return errors.New("some connections did not close within shutdown.grace and were cut")
-	}
-	return err
+	h.log.Info("stopped")
+	return nil
 }

@@ -53,7 +53,7 @@ type Config struct {
 	Shutdown struct {
 		Delay  Duration `koanf:"delay" off:"true" help:"Time between \"not ready\" and refusing handshakes, so that balancers notice. With demo: off."`
 		Window Duration `koanf:"window" off:"true" help:"Time over which connections are closed, at an even pace. With demo: 1s."`
-		Grace  Duration `koanf:"grace" help:"Time after the window until what is left is cut. The supervisor's own limit must exceed the sum of the three."`
+		Grace  Duration `koanf:"grace" help:"Time after the window until what is left is cut. The supervisor's own limit must exceed the sum of the three by 5s."`
 	} `koanf:"shutdown" help:"What happens at SIGTERM and SIGINT. A second signal ends the program at once."`
 
 	Auth Auth `koanf:"auth" help:"JSON Web Tokens that clients send as auth.token. Their sub is the user; exp is required, and the socket is closed then."`
