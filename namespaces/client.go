@@ -22,6 +22,7 @@ type client struct {
 	decoder parser.Decoder
 	dirty   []*Socket    // whose mailboxes got something since Handled; the reader's own
 	waiting atomic.Int32 // handlers that wait for an ack of this client
+	halfway bool         // attachments are awaited; the reader's own
 
 	mu      sync.Mutex
 	sockets []*Socket   // few: a scan beats a map
@@ -34,7 +35,7 @@ type client struct {
 type rare struct {
 	pending []string    // namespaces that the program's functions are asked for
 	left    []string    // namespaces that the server has ended: what was under way is ignored
-	half    *time.Timer // closes a client that doesn't finish its attachments; the reader's own
+	half    *time.Timer // closes a client that doesn't finish its attachments
 }
 
 // more returns c.rare, made if need be. c.mu is held.
@@ -86,22 +87,22 @@ func (c *client) Message(data []byte, binary, owned bool) {
 // watchHalf gives the attachments of a packet their time.
 func (c *client) watchHalf(complete bool) {
 	d := c.reg.cfg.Limits.AttachmentTime
-	if complete && c.rare == nil || d < 0 {
+	if complete == !c.halfway || d < 0 {
 		return
 	}
+	c.halfway = !complete
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	r := c.more()
-	switch {
-	case complete && r.half != nil:
+	if complete {
 		r.half.Stop()
 		r.half = nil
-	case !complete && r.half == nil:
-		r.half = time.AfterFunc(d, func() {
-			c.reg.stats.rejected("attachments")
-			c.sess.Close()
-		})
+		return
 	}
+	r.half = time.AfterFunc(d, func() {
+		c.reg.stats.rejected("attachments")
+		c.sess.Close()
+	})
 }
 
 func (c *client) handle(p *parser.Packet, size int) {
