@@ -36,7 +36,7 @@ type Config struct {
 	TrustedProxies []string `koanf:"trusted_proxies" help:"Networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed, such as 10.0.0.0/8."`
 
 	Transports        []string `koanf:"transports" help:"Any of polling and websocket."`
-	EIO3              bool     `koanf:"eio3" help:"Admit clients of Engine.IO 3 (Socket.IO 1 and 2)."`
+	EIO3              bool     `koanf:"eio3" help:"Admit clients of Engine.IO 3 (Socket.IO 2)."`
 	JSONP             bool     `koanf:"jsonp" help:"Admit JSONP polling, for browsers without CORS."`
 	Compression       bool     `koanf:"compression" help:"Compress polling answers of 1 KiB and more."`
 	PerMessageDeflate bool     `koanf:"per_message_deflate" help:"Compress WebSocket messages. Costs memory for every connection."`

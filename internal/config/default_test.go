@@ -3,8 +3,10 @@ package config
 import (
 	"bytes"
 	"flag"
+	"fmt"
 	"os"
 	"reflect"
+	"strings"
 	"testing"
 )
 
@@ -56,5 +58,56 @@ func TestDefaultFileIsTheDefault(t *testing.T) {
 	}
 	if !reflect.DeepEqual(clean(c), clean(none)) {
 		t.Errorf("the file says\n%+v\nthe defaults are\n%+v", c, none)
+	}
+}
+
+// table returns the settings as rows of a Markdown table.
+func table(t *testing.T) string {
+	t.Helper()
+	var b strings.Builder
+	b.WriteString("| setting | default | |\n|---|---|---|\n")
+	defaults := reflect.ValueOf(Default())
+	for _, s := range Settings() {
+		v := defaults
+		for name := range strings.SplitSeq(s.Path, ".") {
+			v = v.FieldByIndex(byName(v.Type())[name].Index)
+		}
+		value, err := scalar(v.Interface())
+		if err != nil {
+			t.Fatal(err)
+		}
+		help := s.Help
+		if s.Off {
+			help += " May be off."
+		}
+		fmt.Fprintf(&b, "| `%s` | `%s` | %s |\n", s.Path, value, help)
+	}
+	return b.String()
+}
+
+func TestDocumentedSettings(t *testing.T) {
+	const (
+		name  = "../../docs/configuration.md"
+		begin = "<!-- settings: go test ./internal/config -update -->\n"
+		end   = "<!-- end -->\n"
+	)
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, ok := strings.Cut(string(text), begin)
+	old, after, ok2 := strings.Cut(rest, end)
+	if !ok || !ok2 {
+		t.Fatalf("%s has no place for the settings", name)
+	}
+	want := table(t)
+	if *update {
+		if err := os.WriteFile(name, []byte(before+begin+want+end+after), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		old = want
+	}
+	if old != want {
+		t.Errorf("%s is out of date: go test ./internal/config -update", name)
 	}
 }

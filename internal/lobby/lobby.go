@@ -16,7 +16,7 @@
 // {id, name, user?, transport, latency?}; user is there only if a token vouches
 // for it, while anybody may choose a name.
 //
-// The codes are bad_request, forbidden, not_in_room, limit and internal. docs/events.md explains all this to users.
+// The codes are bad_request, forbidden, not_in_room, limit and internal. docs/program.md explains all this to users.
 package lobby
 
 import (
