@@ -26,18 +26,23 @@ import (
 	"github.com/roomcast/roomcast/server/servertest"
 )
 
-func newIO(t *testing.T, cfg server.Config) *server.Server {
+// newIO returns a server, and what stops it.
+func newIO(t *testing.T, cfg server.Config) (io *server.Server, stop func()) {
 	t.Helper()
 	io, err := server.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = io.Shutdown(context.Background()) })
-	return io
+	return io, func() {
+		if err := io.Shutdown(context.Background()); err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 func TestMetrics(t *testing.T) {
-	io := newIO(t, server.Config{})
+	io, stop := newIO(t, server.Config{})
+	defer stop()
 	registry := Metrics(io.Stats, "v1.2.3")
 	var ready Readiness
 	h := NewInternal(Internal{Metrics: registry, Ready: &ready, Logger: slog.New(slog.DiscardHandler)})
@@ -68,7 +73,8 @@ func TestMetrics(t *testing.T) {
 // Clients choose names of events, rooms and namespaces; if they became labels
 // they would fill the memory of who collects them.
 func TestMetricsDoNotGrowWithInput(t *testing.T) {
-	io := newIO(t, server.Config{Engine: engine.Config{HandshakeRate: -1}})
+	io, stop := newIO(t, server.Config{Engine: engine.Config{HandshakeRate: -1}})
+	defer stop()
 	registry := Metrics(io.Stats, "")
 	series := func() int {
 		families, err := registry.Gather()
@@ -98,7 +104,8 @@ func TestMetricsDoNotGrowWithInput(t *testing.T) {
 }
 
 func TestInternalRoutes(t *testing.T) {
-	io := newIO(t, server.Config{})
+	io, stop := newIO(t, server.Config{})
+	defer stop()
 	var ready Readiness
 	h := NewInternal(Internal{Metrics: Metrics(io.Stats, ""), Ready: &ready})
 	for path, code := range map[string]int{
@@ -186,7 +193,9 @@ func TestTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	var ready Readiness
-	s := NewServer(NewPublic(Public{IO: newIO(t, server.Config{}), Path: "/socket.io", Ready: &ready}), nil)
+	io, stop := newIO(t, server.Config{})
+	defer stop()
+	s := NewServer(NewPublic(Public{IO: io, Path: "/socket.io", Ready: &ready}), nil)
 	s.TLSConfig = c.TLS()
 	var done sync.WaitGroup
 	done.Go(func() { _ = s.ServeTLS(l, "", "") })
