@@ -60,6 +60,17 @@ type Conn struct {
 	control control
 }
 
+// stack is the state of the goroutine that reads. Handling a message makes its
+// stack grow to 4 KiB or more, from which the runtime never goes back to 2.
+type stack uint8
+
+const (
+	firstStack stack = iota // nothing has come yet
+	freshStack              // a new goroutine, which hasn't handled anything
+	grownStack
+	renewStack // serveRaw has returned to be called on a new one
+)
+
 var _ engine.Conn = (*Conn)(nil)
 
 // newConn takes over nc. first are bytes that have been read from it already.

@@ -35,17 +35,6 @@ func (c *Conn) serveRaw() (renew bool) {
 	return renew
 }
 
-// stack is the state of the goroutine that reads. Handling a message makes its
-// stack grow to 4 KiB or more, from which the runtime never goes back to 2.
-type stack uint8
-
-const (
-	firstStack stack = iota // nothing has come yet
-	freshStack              // a new goroutine, which hasn't handled anything
-	grownStack
-	renewStack // serveRaw has returned to be called on a new one
-)
-
 // heartbeat is up to how many bytes a read brings when it brings a heartbeat
 // and nothing else: the connection then seems to rest.
 const heartbeat = 8
