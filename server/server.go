@@ -49,7 +49,8 @@ type Config struct {
 	// that don't say otherwise.
 	Parser parser.Codec
 
-	// PacketLimits bound what one packet may consist of.
+	// PacketLimits bound what one packet may consist of. The attachments of a
+	// packet may have Engine.MaxPayload bytes together, unless set here.
 	PacketLimits parser.Limits
 
 	// ConnectTimeout is the time that a client has to join its first namespace.
@@ -99,6 +100,10 @@ func New(cfg Config) (*Server, error) {
 	s := &Server{cfg: cfg}
 	s.prefix = "/" + strings.Trim(cmp.Or(cfg.Path, "/socket.io"), "/") + "/"
 
+	// What comes as one message may be one attachment.
+	if cfg.PacketLimits.MaxAttachmentBytes == 0 {
+		cfg.PacketLimits.MaxAttachmentBytes = cmp.Or(cfg.Engine.MaxPayload, 1_000_000)
+	}
 	var err error
 	s.registry, err = namespaces.NewRegistry(namespaces.Config{
 		Codec:          cfg.Parser,

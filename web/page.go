@@ -46,9 +46,26 @@ func Page() http.Handler {
 	return page{"/": newFile("unbuilt.html", unbuilt)}
 }
 
+// ClientFiles has the bundles of the JavaScript client, for
+// server.Config.ClientFiles: those that scripts/build has taken from npm. It is
+// nil if the page isn't built.
+func ClientFiles() fs.FS {
+	files, err := fs.Sub(built, "ui/dist/.client")
+	if err != nil {
+		return nil
+	}
+	if _, err := fs.Stat(files, "socket.io.min.js"); err != nil {
+		return nil
+	}
+	return files
+}
+
 func newPage(dir fs.FS) (page, error) {
 	p := make(page)
 	err := fs.WalkDir(dir, ".", func(name string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() && name != "." && strings.HasPrefix(d.Name(), ".") {
+			return fs.SkipDir
+		}
 		if err != nil || d.IsDir() || strings.HasPrefix(d.Name(), ".") {
 			return err
 		}

@@ -87,6 +87,7 @@ func newIO(c *config.Config, p prepared, wt *wtconn.Server, log *slog.Logger) (*
 			MaxNamespace:       int(l.NamespaceName),
 		},
 		ConnectTimeout: c.ConnectTimeout.Std(),
+		ClientFiles:    web.ClientFiles(),
 		CleanupEmpty:   true, // names of patterns are the clients' choice
 		Limits: server.Limits{
 			NamespacesPerClient: int(l.NamespacesPerClient),
