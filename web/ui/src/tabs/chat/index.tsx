@@ -1,0 +1,85 @@
+import { useLayoutEffect, useRef, useState } from 'preact/hooks';
+import { formatTime } from '../../format';
+import { Avatar } from '../../ui/badge';
+import { Members, RoomPicker } from '../../ui/room';
+import type { Tab } from '../tab';
+import { Chat, maxText, type Line } from './chat';
+
+/** The Chat tab, in the main namespace. */
+export const chat: Tab = {
+  id: 'chat',
+  label: 'Chat',
+  namespace: '/',
+  open(link) {
+    const state = new Chat(link);
+    return () => (
+      <>
+        <RoomPicker room={state.room} id="chat" />
+        <Talk chat={state} />
+        <Members room={state.room} />
+      </>
+    );
+  },
+};
+
+function Talk({ chat }: { chat: Chat }) {
+  const list = useRef<HTMLDivElement>(null);
+  const atEnd = useRef(true);
+  const [text, setText] = useState('');
+  const lines = chat.lines.value;
+  const typing = chat.typing.value;
+
+  useLayoutEffect(() => {
+    if (atEnd.current && list.current) list.current.scrollTop = list.current.scrollHeight;
+  }, [lines]);
+
+  const submit = (event: Event) => {
+    event.preventDefault();
+    if (!text.trim()) return;
+    atEnd.current = true;
+    chat.say(text.trim());
+    setText('');
+  };
+
+  return (
+    <section class="talk main" aria-label={`Messages in ${chat.room.name.value}`}>
+      <h2><span aria-hidden="true">#</span>{chat.room.name.value}</h2>
+      <div
+        ref={list} class="lines" role="log" aria-live="polite" aria-label="Messages" tabIndex={0} data-testid="messages"
+        onScroll={(event) => {
+          const { scrollHeight, scrollTop, clientHeight } = event.currentTarget;
+          atEnd.current = scrollHeight - scrollTop - clientHeight < 40;
+        }}
+      >
+        <ol>
+          {lines.map((line) => (line.kind === 'news'
+            ? <li key={line.id} class="news">{line.text}</li>
+            : <Said key={line.id} line={line} again={() => chat.again(line)} />))}
+        </ol>
+      </div>
+      <p class="typing" aria-hidden="true">{typing.length > 0 && `${typing.slice(0, 3).join(', ')} ${typing.length === 1 ? 'is' : 'are'} typing…`}</p>
+      <form class="composer" onSubmit={submit}>
+        <label class="unseen" for="composer">Message to {chat.room.name.value}</label>
+        <input
+          id="composer" data-testid="composer-input" maxLength={maxText} value={text} autocomplete="off" placeholder={`Message #${chat.room.name.value}`}
+          onInput={(event) => { setText(event.currentTarget.value); if (event.currentTarget.value) chat.sign(); }}
+        />
+        <button type="submit" class="button primary" data-testid="composer-send" disabled={!chat.room.inside.value || !text.trim()}>Send</button>
+      </form>
+    </section>
+  );
+}
+
+function Said({ line, again }: { line: Line; again: () => void }) {
+  return (
+    <li class={`said ${line.own ? 'own' : ''} ${line.status}`} data-testid="message" data-own={line.own} data-status={line.status}>
+      {!line.own && <Avatar name={line.name} />}
+      <div class="bubble">
+        {!line.own && <b>{line.name}</b>}
+        <span data-testid="message-text">{line.text}</span>
+        <time dateTime={new Date(line.at).toISOString()}>{line.status === 'sending' ? 'sending' : formatTime(line.at)}</time>
+        {line.status === 'failed' && <p class="notice">Not sent: {line.problem} <button type="button" class="plain" onClick={again}>Send again</button></p>}
+      </div>
+    </li>
+  );
+}

@@ -1,0 +1,6 @@
+import { board } from './board';
+import { chat } from './chat';
+import type { Tab } from './tab';
+
+/** The tabs in the order shown; the first one is the default. */
+export const tabs: readonly Tab[] = [chat, board];
