@@ -9,7 +9,7 @@ import (
 // decoder is the Decoder of the JSON codec.
 type decoder struct {
 	limits    *Limits // shared by all decoders of a server
-	namespace string // of the last packet that had one; most packets of a client have the same
+	namespace string  // of the last packet that had one; most packets of a client have the same
 	pending   *pending
 }
 
