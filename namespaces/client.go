@@ -315,7 +315,11 @@ func (c *client) connect(name string, auth json.RawMessage) {
 		c.reg.stats.rejected("namespaces")
 		c.refuse(name, errTooManyNamespaces)
 	case dynamic:
-		c.reg.running.Go(func() { c.enter(name, auth) })
+		c.reg.running.begin()
+		go func() {
+			defer c.reg.running.end()
+			c.enter(name, auth)
+		}()
 	default:
 		c.enter(name, auth)
 	}

@@ -55,7 +55,7 @@ func (m *mailbox) start(s *Socket) {
 	start := !m.running && m.jobs != nil
 	if start {
 		m.running = true
-		s.ns.reg.running.Add(1)
+		s.ns.reg.running.begin()
 	}
 	m.mu.Unlock()
 	if start {
@@ -66,7 +66,7 @@ func (m *mailbox) start(s *Socket) {
 // run works until the mailbox is empty. What handlers send to their own session meanwhile
 // is gathered, and written together.
 func (m *mailbox) run(s *Socket) {
-	defer s.ns.reg.running.Done()
+	defer s.ns.reg.running.end()
 	sess := s.client.sess
 	sess.Cork()
 	defer sess.Uncork()

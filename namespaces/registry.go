@@ -114,7 +114,7 @@ type Registry struct {
 	ending   atomic.Bool // closed, for those who don't hold mu
 
 	stats   counters
-	running sync.WaitGroup // mailboxes and connects
+	running tally // mailboxes and connects
 	workers workers
 }
 
@@ -141,7 +141,7 @@ func NewRegistry(cfg Config) (*Registry, error) {
 		}
 		cfg.Driver = d
 	}
-	reg := &Registry{cfg: cfg, log: cfg.Logger, names: map[string]*Namespace{}}
+	reg := &Registry{cfg: cfg, log: cfg.Logger, names: map[string]*Namespace{}, running: newTally()}
 	_, err := reg.open("/", nil)
 	return reg, err
 }
@@ -335,26 +335,11 @@ func (reg *Registry) Close(ctx context.Context) error {
 			s.close(ReasonShutdown)
 		}
 	}
-	err := waitFor(ctx, &reg.running)
+	err := reg.running.wait(ctx)
 	for _, ns := range all {
 		err = errors.Join(err, ns.adapter.Close(ctx))
 	}
 	return err
-}
-
-// waitFor waits for wg until ctx ends.
-func waitFor(ctx context.Context, wg *sync.WaitGroup) error {
-	done := make(chan struct{})
-	go func() {
-		wg.Wait()
-		close(done)
-	}()
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("namespaces: handlers still run: %w", context.Cause(ctx))
-	}
 }
 
 // Open makes a client of a session. It implements engine.Handler.
