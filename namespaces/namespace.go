@@ -36,6 +36,7 @@ type Namespace struct {
 	mu      sync.RWMutex
 	sockets map[string]*Socket // by id; those that are connected
 	claims  map[string]*Socket // by private id; with recovery
+	freed   sync.Cond          // of mu: a claim was given up
 	joining int                // sockets between CONNECT and its answer
 	closed  bool
 

@@ -107,6 +107,7 @@ func (s *Socket) unclaim() {
 	s.ns.mu.Lock()
 	if s.ns.claims[s.rec.private] == s {
 		delete(s.ns.claims, s.rec.private)
+		s.ns.freed.Broadcast()
 	}
 	s.ns.mu.Unlock()
 }
@@ -120,6 +121,21 @@ func (s *Socket) claim(private string) (other *Socket) {
 	}
 	s.ns.claims[private] = s
 	return nil
+}
+
+// claimAfter takes the private id as soon as other, which is ending, has given it up.
+// It reports false if a third socket was faster.
+func (s *Socket) claimAfter(other *Socket, private string) bool {
+	s.ns.mu.Lock()
+	defer s.ns.mu.Unlock()
+	for s.ns.claims[private] == other {
+		s.ns.freed.Wait()
+	}
+	if s.ns.claims[private] != nil {
+		return false
+	}
+	s.ns.claims[private] = s
+	return true
 }
 
 // resumed is an earlier session that a socket continues.
@@ -167,7 +183,8 @@ func (s *Socket) resume(ctx context.Context, private string, offset *string) *re
 		}
 		other.client.end(string(engine.TransportClose))
 		other.client.sess.CloseNow()
-		if s.claim(private) != nil {
+		// Its state is saved before it gives up the id.
+		if !s.claimAfter(other, private) {
 			return nil
 		}
 	}

@@ -276,6 +276,7 @@ func (reg *Registry) open(name string, parent *Namespace) (*Namespace, error) {
 	if reg.cfg.Recovery != nil {
 		ns.log, _ = adapter.(adapters.Log)
 		ns.claims = map[string]*Socket{}
+		ns.freed.L = &ns.mu
 	}
 
 	reg.mu.Lock()
