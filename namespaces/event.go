@@ -43,6 +43,14 @@ func (e *Event) Ack(args ...any) error {
 	if e.id < 0 || !e.acked.CompareAndSwap(false, true) {
 		return ErrNoAck
 	}
+	err := e.answer(args)
+	if err != nil {
+		e.acked.Store(false) // what can't be encoded is no answer: another may follow
+	}
+	return err
+}
+
+func (e *Event) answer(args []any) error {
 	s := e.Socket
 	if s.ns.reg.cfg.Codec == parser.JSON {
 		packet, err := parser.EncodeAck(s.ns.name, e.id, args...)
