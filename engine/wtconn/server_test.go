@@ -17,6 +17,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -412,8 +413,13 @@ func TestPingTimeout(t *testing.T) {
 
 // TestAdmission: WebTransport is no way around what guards the other transports.
 func TestAdmission(t *testing.T) {
-	var refuse error
-	h := start(t, engine.Config{MaxSessions: 1, AllowRequest: func(*http.Request) error { return refuse }}, nil)
+	var refuse atomic.Bool // read by the server's goroutines
+	h := start(t, engine.Config{MaxSessions: 1, AllowRequest: func(*http.Request) error {
+		if refuse.Load() {
+			return errors.New("no")
+		}
+		return nil
+	}}, nil)
 	refused := func(name, query string, header http.Header) {
 		t.Helper()
 		c, rsp, err := h.dial(query, header)
@@ -425,9 +431,9 @@ func TestAdmission(t *testing.T) {
 		}
 	}
 	refused("foreign origin", "", http.Header{"Origin": {"https://evil.example"}})
-	refuse = errors.New("no")
+	refuse.Store(true)
 	refused("AllowRequest", "", nil)
-	refuse = nil
+	refuse.Store(false)
 	c, _, err := h.dial("", http.Header{"Origin": {"https://" + h.addr}})
 	if err != nil {
 		t.Fatal(err)
