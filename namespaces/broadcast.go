@@ -254,6 +254,8 @@ func (ns *Namespace) askLocal(op *adapters.Op) *question {
 		if s.state.Load() != connected {
 			continue
 		}
+		// The handler that asks may be one of this client's: see client.event.
+		s.client.waiting.Add(1)
 		if _, err := s.expect(q.id, q.outcomes); err != nil {
 			q.outcomes <- outcome{s, Args{}, err}
 			q.sockets = append(q.sockets, s)
@@ -274,6 +276,7 @@ func (ns *Namespace) askLocal(op *adapters.Op) *question {
 func (q *question) end() {
 	for _, s := range q.sockets {
 		s.unexpect(q.id, q.outcomes)
+		s.client.waiting.Add(-1)
 	}
 }
 

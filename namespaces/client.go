@@ -33,9 +33,11 @@ type client struct {
 
 // rare is what few clients need.
 type rare struct {
-	pending []string    // namespaces that the program's functions are asked for
-	left    []string    // namespaces that the server has ended: what was under way is ignored
-	half    *time.Timer // closes a client that doesn't finish its attachments
+	pending []string           // namespaces that the program's functions are asked for
+	left    []string           // namespaces that the server has ended: what was under way is ignored
+	asking  context.Context    // of the functions that are asked for pending ones; nil before the first
+	stop    context.CancelFunc // ends asking
+	half    *time.Timer        // closes a client that doesn't finish its attachments
 }
 
 // more returns c.rare, made if need be. c.mu is held.
@@ -213,6 +215,9 @@ func (c *client) end(reason string) {
 	sockets := c.sockets
 	c.sockets = nil
 	c.stopTimer()
+	if c.rare != nil && c.rare.stop != nil {
+		c.rare.stop()
+	}
 	c.mu.Unlock()
 	for _, s := range sockets {
 		s.close(reason)
@@ -293,7 +298,12 @@ func (c *client) stopTimer() {
 func (c *client) connect(name string, auth json.RawMessage) {
 	// The program's function may take its time; the reader can't.
 	dynamic := c.reg.dynamic(name)
+	ctx := context.Background()
 	c.mu.Lock()
+	if c.ended {
+		c.mu.Unlock()
+		return
+	}
 	taken := slices.ContainsFunc(c.sockets, func(s *Socket) bool { return s.ns.name == name })
 	n := len(c.sockets)
 	if c.rare != nil {
@@ -305,6 +315,10 @@ func (c *client) connect(name string, auth json.RawMessage) {
 	if dynamic && !taken && !full {
 		r := c.more()
 		r.pending = append(r.pending, name)
+		if r.asking == nil {
+			r.asking, r.stop = context.WithCancel(c.reg.life)
+		}
+		ctx = r.asking
 	}
 	c.mu.Unlock()
 	switch {
@@ -318,19 +332,19 @@ func (c *client) connect(name string, auth json.RawMessage) {
 		c.reg.running.begin()
 		go func() {
 			defer c.reg.running.end()
-			c.enter(name, auth)
+			c.enter(ctx, name, auth)
 		}()
 	default:
-		c.enter(name, auth)
+		c.enter(ctx, name, auth)
 	}
 }
 
 // enter makes the socket; its mailbox does the rest.
-func (c *client) enter(name string, auth json.RawMessage) {
-	ns, err := c.reg.find(context.Background(), name, auth)
+func (c *client) enter(ctx context.Context, name string, auth json.RawMessage) {
+	ns, err := c.reg.find(ctx, name, auth)
 	if err == nil && !ns.expect() {
 		// It was cleaned up just now: the next look makes it anew.
-		ns, err = c.reg.find(context.Background(), name, auth)
+		ns, err = c.reg.find(ctx, name, auth)
 		if err == nil && !ns.expect() {
 			err = errInvalidNamespace
 		}
@@ -387,6 +401,9 @@ func (s *Socket) start() {
 	ctx := s.Context()
 	hooks := ns.hooks.Load()
 	resume := s.prepareRecovery(ctx)
+	if resume != nil || len(hooks.use) > 0 { // which may wait
+		defer context.AfterFunc(ns.reg.life, func() { s.close(ReasonShutdown) })()
+	}
 	if resume == nil || !ns.reg.cfg.Recovery.SkipMiddlewares {
 		for _, f := range hooks.use {
 			if err := ns.guard("middleware", func() error { return f(ctx, s) }); err != nil {
@@ -407,6 +424,9 @@ func (s *Socket) start() {
 			return
 		}
 		break
+	}
+	if ns.reg.ending.Load() { // Close may have come too early to see the socket
+		s.close(ReasonShutdown)
 	}
 	for _, f := range hooks.connect {
 		if err := ns.guard("OnConnect", func() error { return f(ctx, s) }); err != nil {
@@ -431,7 +451,6 @@ func (s *Socket) refuse(err error) {
 	s.life.end()
 	if !already {
 		s.vacate()
-		s.ns.reg.cleanup(s.ns)
 	}
 }
 
@@ -459,6 +478,11 @@ func (s *Socket) admit(resume *resumed) (admitted, again bool) {
 		return false, false
 	}
 
+	// First, so that whoever hears of the client from the client finds it here.
+	ns.mu.Lock()
+	ns.sockets[s.id] = s
+	ns.mu.Unlock()
+
 	ns.lockOrder()
 	if resume != nil && ns.tail.Compare(resume.after) > 0 {
 		ns.unlockOrder()
@@ -480,9 +504,6 @@ func (s *Socket) admit(resume *resumed) (admitted, again bool) {
 	s.mu.Unlock()
 	ns.unlockOrder()
 
-	ns.mu.Lock()
-	ns.sockets[s.id] = s
-	ns.mu.Unlock()
 	if flush {
 		s.client.sess.Flush()
 	}
@@ -511,5 +532,9 @@ func (ns *Namespace) expect() bool {
 func (ns *Namespace) expected() {
 	ns.mu.Lock()
 	ns.joining--
+	empty := ns.joining == 0 && len(ns.sockets) == 0
 	ns.mu.Unlock()
+	if empty {
+		ns.reg.cleanup(ns)
+	}
 }

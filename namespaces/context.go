@@ -14,8 +14,13 @@ type lifetime struct {
 	after map[*func()]struct{}
 }
 
+// end may be called more than once: a client may go while it is being refused.
 func (l *lifetime) end() {
 	l.mu.Lock()
+	if l.ended {
+		l.mu.Unlock()
+		return
+	}
 	l.ended = true
 	if l.done != nil {
 		close(l.done)

@@ -34,7 +34,7 @@ type Namespace struct {
 	parent   *Namespace // of a child
 
 	mu      sync.RWMutex
-	sockets map[string]*Socket // by id; those that are connected
+	sockets map[string]*Socket // by id; those that are connected, or just about to be
 	claims  map[string]*Socket // by private id; with recovery
 	freed   sync.Cond          // of mu: a claim was given up
 	joining int                // sockets between CONNECT and its answer
@@ -163,14 +163,23 @@ func (ns *Namespace) OnRoom(f func(RoomChange)) {
 func (ns *Namespace) Sockets() []*Socket {
 	ns.mu.RLock()
 	defer ns.mu.RUnlock()
-	return slices.Collect(maps.Values(ns.sockets))
+	list := make([]*Socket, 0, len(ns.sockets))
+	for _, s := range ns.sockets {
+		if s.state.Load() != connecting {
+			list = append(list, s)
+		}
+	}
+	return list
 }
 
 // Socket returns the socket with that id if it is connected to this node, or nil.
 func (ns *Namespace) Socket(id string) *Socket {
 	ns.mu.RLock()
 	defer ns.mu.RUnlock()
-	return ns.sockets[id]
+	if s := ns.sockets[id]; s != nil && s.state.Load() != connecting {
+		return s
+	}
+	return nil
 }
 
 // Rooms returns the names of the rooms on this node, in no order. Each socket

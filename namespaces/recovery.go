@@ -88,10 +88,11 @@ func (s *Socket) saved() *adapters.Session {
 	}
 }
 
-// save keeps a socket's state, if there is one to keep, for its client's return.
-func (s *Socket) save(state *adapters.Session) {
+// save keeps a socket's state, if there is one to keep, for its client's return,
+// or has it forgotten if keep is zero.
+func (s *Socket) save(state *adapters.Session, keep time.Duration) {
 	if state != nil {
-		err := s.ns.log.Save(context.Background(), state, s.ns.reg.cfg.Recovery.MaxDisconnection)
+		err := s.ns.log.Save(context.Background(), state, keep)
 		if err != nil {
 			s.ns.reg.log.Warn("a session could not be saved: its client will get a fresh one", "namespace", s.ns.name, "error", err)
 		}

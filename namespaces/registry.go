@@ -111,7 +111,9 @@ type Registry struct {
 	onNew    []func(*Namespace)
 	children int
 	closed   bool
-	ending   atomic.Bool // closed, for those who don't hold mu
+	ending   atomic.Bool     // closed, for those who don't hold mu
+	life     context.Context // ends with Close
+	stop     context.CancelFunc
 
 	stats   counters
 	running tally // mailboxes and connects
@@ -142,6 +144,7 @@ func NewRegistry(cfg Config) (*Registry, error) {
 		cfg.Driver = d
 	}
 	reg := &Registry{cfg: cfg, log: cfg.Logger, names: map[string]*Namespace{}, running: newTally()}
+	reg.life, reg.stop = context.WithCancel(context.Background())
 	_, err := reg.open("/", nil)
 	return reg, err
 }
@@ -233,7 +236,7 @@ func (reg *Registry) find(ctx context.Context, name string, auth json.RawMessage
 		if p.pattern != nil {
 			ok = p.pattern(name)
 		} else if err := p.guard("namespace function", func() error { ok = p.allow(ctx, name, auth); return nil }); err != nil {
-			ok = false
+			reg.log.Error("a namespace function failed: the client is refused", "namespace", name, "error", err)
 		}
 		if !ok {
 			continue
@@ -297,7 +300,9 @@ func (reg *Registry) open(name string, parent *Namespace) (*Namespace, error) {
 	hear := reg.onNew
 	reg.mu.Unlock()
 	for _, f := range hear {
-		f(ns)
+		if err := ns.guard("OnNamespace", func() error { f(ns); return nil }); err != nil {
+			reg.log.Error("an OnNamespace function failed", "namespace", name, "error", err)
+		}
 	}
 	return ns, nil
 }
@@ -336,7 +341,9 @@ func (reg *Registry) Close(ctx context.Context) error {
 			s.close(ReasonShutdown)
 		}
 	}
+	reg.stop() // for those that are about to connect
 	err := reg.running.wait(ctx)
+	reg.workers.stop()
 	for _, ns := range all {
 		err = errors.Join(err, ns.adapter.Close(ctx))
 	}

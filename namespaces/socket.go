@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/roomcast/roomcast/adapters"
 	"github.com/roomcast/roomcast/engine"
@@ -278,12 +279,18 @@ func (s *Socket) close(reason string) {
 	acks := s.acks
 	s.acks = nil
 	var saved *adapters.Session
-	if s.rec != nil && was == connected && persists(reason) {
-		saved = s.saved()
+	var keep time.Duration // zero: what an earlier absence has left is forgotten
+	if s.rec != nil && was == connected {
+		if persists(reason) {
+			keep = s.ns.reg.cfg.Recovery.MaxDisconnection
+		}
+		if keep > 0 || s.recovered {
+			saved = s.saved()
+		}
 	}
 	s.mu.Unlock()
 	s.ns.unlockOrder()
-	s.save(saved)
+	s.save(saved, keep)
 	s.life.end()
 	for _, w := range acks {
 		w.fail(s, ErrDisconnected)

@@ -20,10 +20,15 @@ func (t *tally) begin() { t.n.Add(1) }
 
 func (t *tally) end() {
 	if t.n.Add(-1) == 0 {
-		select {
-		case t.zero <- struct{}{}:
-		default:
-		}
+		t.wake()
+	}
+}
+
+// wake has one of those who wait look again.
+func (t *tally) wake() {
+	select {
+	case t.zero <- struct{}{}:
+	default:
 	}
 }
 
@@ -36,5 +41,6 @@ func (t *tally) wait(ctx context.Context) error {
 			return fmt.Errorf("namespaces: handlers still run: %w", context.Cause(ctx))
 		}
 	}
+	t.wake() // the next one that waits
 	return nil
 }

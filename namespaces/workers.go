@@ -13,6 +13,7 @@ type workers struct {
 	idle    []chan *Socket // of workers that wait, the latest last
 	unused  int            // how many have waited since the last sweep
 	sweeper *time.Timer
+	stopped bool
 }
 
 // keepWorkers is how long a worker waits for another mailbox, at least.
@@ -49,7 +50,7 @@ func (w *workers) work(s *Socket) {
 func (w *workers) wait(c chan *Socket) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(w.idle) >= 32*runtime.GOMAXPROCS(0) {
+	if w.stopped || len(w.idle) >= 32*runtime.GOMAXPROCS(0) {
 		return false
 	}
 	w.idle = append(w.idle, c)
@@ -60,10 +61,28 @@ func (w *workers) wait(c chan *Socket) bool {
 	return true
 }
 
+// stop ends the workers that wait; those that work end when they are done.
+func (w *workers) stop() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.stopped = true
+	for _, c := range w.idle {
+		close(c)
+	}
+	w.idle, w.unused = nil, 0
+	if w.sweeper != nil {
+		w.sweeper.Stop()
+		w.sweeper = nil
+	}
+}
+
 // sweep ends the workers that nobody has needed for a while.
 func (w *workers) sweep() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.stopped {
+		return
+	}
 	for _, c := range w.idle[:w.unused] {
 		close(c)
 	}

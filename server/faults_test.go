@@ -1,0 +1,211 @@
+package server_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"regexp"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/roomcast/roomcast/server"
+	"github.com/roomcast/roomcast/server/servertest"
+)
+
+// Each test here is of a fault that there once was.
+
+// A client that the server had put out, after it had recovered once, came back
+// with its rooms: the session saved at its first absence was still there.
+func TestKickedClientCannotRecover(t *testing.T) {
+	for _, how := range []string{"by the server", "by itself"} {
+		t.Run(how, func(t *testing.T) {
+			io, ts := serve(t, server.Config{Recovery: &server.Recovery{}})
+			ns := io.Of("/")
+			left := make(chan struct{}, 4)
+			ns.OnDisconnect(func(context.Context, *server.Socket, string) { left <- struct{}{} })
+			a := ts.Connect("/")
+			if err := ns.Socket(a.ID()).Join("secret"); err != nil {
+				t.Fatal(err)
+			}
+			pid := servertest.Auth(map[string]string{"pid": a.PrivateID()})
+			a.Close()
+			<-left
+			b := ts.Connect("/", pid)
+			s := ns.Socket(b.ID())
+			if !s.Recovered() || !s.In("secret") {
+				t.Fatal("the first return was not recovered")
+			}
+			if how == "by itself" {
+				b.Leave()
+			} else {
+				s.Disconnect(false)
+			}
+			<-left
+			c := ts.Connect("/", pid)
+			if s := ns.Socket(c.ID()); s.Recovered() || s.In("secret") || c.ID() == a.ID() {
+				t.Error("a session that was ended on purpose was recovered")
+			}
+		})
+	}
+}
+
+// A dynamic namespace stayed for ever when its only client was refused.
+func TestCleanupAfterRefusal(t *testing.T) {
+	for _, cleanup := range []bool{true, false} {
+		io, ts := serve(t, server.Config{CleanupEmpty: cleanup})
+		parent := io.OfMatch(regexp.MustCompile(`^/d-\d+$`))
+		parent.Use(func(_ context.Context, s *server.Socket) error {
+			var who struct{ Good bool }
+			if s.Handshake().DecodeAuth(&who) == nil && who.Good {
+				return nil
+			}
+			return errors.New("no")
+		})
+		refuse := func() {
+			t.Helper()
+			var refused *servertest.ConnectError
+			if _, err := ts.TryConnect("/d-1"); !errors.As(err, &refused) {
+				t.Fatal(err)
+			}
+		}
+		exists := func() bool {
+			for _, ns := range io.Namespaces() {
+				if ns.Name() == "/d-1" {
+					return true
+				}
+			}
+			return false
+		}
+		refuse()
+		// The client has its answer before the server has tidied up.
+		for deadline := time.Now().Add(servertest.Patience); cleanup && exists(); time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatal("the namespace is still there")
+			}
+		}
+		if !cleanup && !exists() {
+			t.Error("cleaned up without CleanupEmpty")
+		}
+		good := ts.Connect("/d-1", servertest.Auth(map[string]bool{"good": true}))
+		refuse()
+		if !exists() || io.Of("/d-1").Socket(good.ID()) == nil {
+			t.Error("cleaned up under a connected client")
+		}
+	}
+}
+
+// Shutdown waited, until its context ended, for a middleware that waited for
+// its own context to end.
+func TestShutdownEndsMiddlewares(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		io, ts := serve(t, server.Config{ConnectTimeout: -1})
+		entered := make(chan struct{})
+		io.Of("/").Use(func(ctx context.Context, _ *server.Socket) error {
+			close(entered)
+			<-ctx.Done()
+			return ctx.Err()
+		})
+		go ts.TryConnect("/")
+		<-entered
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		if err := io.Shutdown(ctx); err != nil {
+			t.Error(err)
+		}
+		synctest.Wait()
+	})
+}
+
+// The function of OfFunc got a context that never ended, so that it could
+// outlive its client and hold up Shutdown.
+func TestShutdownEndsNamespaceFunctions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		io, ts := serve(t, server.Config{ConnectTimeout: -1})
+		entered := make(chan struct{})
+		io.OfFunc(func(ctx context.Context, _ string, _ json.RawMessage) bool {
+			close(entered)
+			<-ctx.Done()
+			return false
+		})
+		go ts.TryConnect("/any")
+		<-entered
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		if err := io.Shutdown(ctx); err != nil {
+			t.Error(err)
+		}
+		synctest.Wait()
+	})
+}
+
+// A panic in an OnNamespace function ended the process when a client's CONNECT
+// had made the namespace.
+func TestPanicInOnNamespace(t *testing.T) {
+	io, ts := serve(t, server.Config{})
+	io.OfMatch(regexp.MustCompile(`^/d-`))
+	io.OnNamespace(func(*server.Namespace) { panic("boom") })
+	ts.Connect("/d-1")
+	if n := io.Stats().Namespaces.Panics; n != 1 {
+		t.Errorf("%d panics counted", n)
+	}
+}
+
+// A handler that asked its own socket by a broadcast never got the ack when the
+// mailbox was full: the reader waited for the handler. And workers that had
+// nothing to do outlived Shutdown.
+func TestBroadcastCallFromHandlerWithFullMailbox(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		io, ts := serve(t, server.Config{Limits: server.Limits{WaitingEvents: 2}})
+		ns := io.Of("/")
+		result := make(chan error, 1)
+		server.On(ns, "ask", func(ctx context.Context, s *server.Socket, _ any) error {
+			_, err := ns.To(s.ID()).Call(ctx, "question")
+			result <- err
+			return nil
+		})
+		server.On(ns, "noise", func(context.Context, *server.Socket, any) error { return nil })
+		c := ts.Connect("/")
+		c.Emit("ask")
+		q := c.Expect("question")
+		for range 10 {
+			c.Emit("noise")
+		}
+		q.Ack("answer")
+		if err := <-result; err != nil {
+			t.Error(err)
+		}
+		c.Close()
+		if err := io.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// Of two Shutdowns at once, one waited until its context ended.
+func TestShutdownTwiceAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		io, ts := serve(t, server.Config{})
+		entered, release := make(chan struct{}), make(chan struct{})
+		server.On(io.Of("/"), "slow", func(context.Context, *server.Socket, any) error {
+			close(entered)
+			<-release
+			return nil
+		})
+		ts.Connect("/").Emit("slow")
+		<-entered
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		errs := make(chan error, 2)
+		for range 2 {
+			go func() { errs <- io.Shutdown(ctx) }()
+		}
+		synctest.Wait()
+		close(release)
+		for range 2 {
+			if err := <-errs; err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
