@@ -209,3 +209,27 @@ func TestShutdownTwiceAtOnce(t *testing.T) {
 		}
 	})
 }
+
+// A client that went while a middleware waited for its context ended the
+// process: its context was ended twice.
+func TestClientGoesDuringMiddleware(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		io, ts := serve(t, server.Config{ConnectTimeout: time.Second})
+		returned := make(chan struct{})
+		io.Of("/").Use(func(ctx context.Context, _ *server.Socket) error {
+			<-ctx.Done() // the connect timeout closes the connection
+			close(returned)
+			return ctx.Err()
+		})
+		if _, err := ts.TryConnect("/"); err == nil {
+			t.Error("connected")
+		}
+		<-returned
+		if err := io.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if n := len(io.Of("/").Sockets()); n != 0 {
+			t.Errorf("%d sockets left", n)
+		}
+	})
+}
