@@ -1,0 +1,214 @@
+// Package redistest starts real Redis servers for tests, each on a port of its
+// own, with its data in the test's folder.
+package redistest
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Server is a running redis-server. Its methods fail the test by themselves.
+type Server struct {
+	Addr string // host:port, the same after a restart
+
+	t    testing.TB
+	dir  string
+	args []string
+
+	mu   sync.Mutex
+	cmd  *exec.Cmd
+	done chan struct{} // closed when cmd has ended
+}
+
+// Start starts a redis-server without persistence, or with what args (such as
+// "--appendonly", "yes") say, and ends it with the test. Where there is no
+// redis-server the test is skipped, or fails if ROOMCAST_TEST_REDIS is "required".
+// REDIS_SERVER names another binary.
+func Start(t testing.TB, args ...string) *Server {
+	t.Helper()
+	s := &Server{Addr: freeAddr(t), t: t, dir: t.TempDir(), args: args}
+	binary(t)
+	t.Cleanup(s.Kill)
+	s.Restart()
+	return s
+}
+
+// binary returns the server's path, or skips the test.
+func binary(t testing.TB) string {
+	t.Helper()
+	name := os.Getenv("REDIS_SERVER")
+	if name == "" {
+		name = "redis-server"
+	}
+	path, err := exec.LookPath(name)
+	if err == nil {
+		return path
+	}
+	if os.Getenv("ROOMCAST_TEST_REDIS") == "required" {
+		t.Fatal("redis-server is needed for this test: ", err)
+	}
+	t.Skip("no redis-server here: install Redis 7, or name the binary in REDIS_SERVER")
+	return ""
+}
+
+// URL returns the server's address as a redis:// URL.
+func (s *Server) URL() string { return "redis://" + s.Addr }
+
+// Client returns a client that is closed with the test.
+func (s *Server) Client() *redis.Client {
+	c := redis.NewClient(&redis.Options{Addr: s.Addr, DisableIdentity: true})
+	s.t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+// Restart starts the server on its port again, after Stop or Kill, or at
+// first, and waits until it answers.
+func (s *Server) Restart() {
+	s.t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	host, port, _ := net.SplitHostPort(s.Addr)
+	cmd := exec.Command(binary(s.t), append([]string{
+		"--bind", host, "--port", port, "--dir", s.dir, "--save", "", "--appendonly", "no",
+		"--logfile", s.dir + "/redis.log", "--daemonize", "no", "--protected-mode", "no",
+	}, s.args...)...)
+	cmd.SysProcAttr = dieWithUs()
+	if err := cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() { _ = cmd.Wait(); close(done) }()
+	s.cmd, s.done = cmd, done
+	c := redis.NewClient(&redis.Options{Addr: s.Addr, DisableIdentity: true, MaxRetries: -1})
+	defer c.Close()
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		err := c.Ping(context.Background()).Err()
+		if err == nil {
+			return
+		}
+		select {
+		case <-done:
+			log, _ := os.ReadFile(s.dir + "/redis.log")
+			s.t.Fatalf("redis-server ended at its start:\n%s", log)
+		default:
+		}
+		if time.Now().After(deadline) {
+			s.t.Fatal("redis-server doesn't answer: ", err)
+		}
+	}
+}
+
+// Kill ends the server with SIGKILL and waits for its end. What it had not
+// persisted is gone. It does nothing if the server isn't running.
+func (s *Server) Kill() { s.end(syscall.SIGKILL) }
+
+// Stop ends the server in good order.
+func (s *Server) Stop() { s.end(syscall.SIGTERM) }
+
+func (s *Server) end(sig syscall.Signal) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cmd == nil {
+		return
+	}
+	_ = s.cmd.Process.Signal(sig)
+	<-s.done
+	s.cmd = nil
+}
+
+// Freeze stops the server's process without closing its connections; Thaw
+// lets it go on.
+func (s *Server) Freeze() { s.signal(syscall.SIGSTOP) }
+
+// Thaw undoes Freeze.
+func (s *Server) Thaw() { s.signal(syscall.SIGCONT) }
+
+func (s *Server) signal(sig syscall.Signal) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cmd != nil {
+		_ = s.cmd.Process.Signal(sig)
+	}
+}
+
+// Cluster is a running Redis Cluster of three masters without replicas.
+type Cluster struct {
+	Addrs []string
+	Nodes []*Server
+	t     testing.TB
+}
+
+// StartCluster starts a cluster and waits until it is up.
+func StartCluster(t testing.TB) *Cluster {
+	t.Helper()
+	c := &Cluster{t: t}
+	for range 3 {
+		s := Start(t, "--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-port", strconv.Itoa(freePort(t)))
+		c.Nodes = append(c.Nodes, s)
+		c.Addrs = append(c.Addrs, s.Addr)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	const slots = 16384
+	clients := make([]*redis.Client, len(c.Nodes))
+	for i, s := range c.Nodes {
+		clients[i] = s.Client()
+		first, last := i*slots/3, (i+1)*slots/3-1
+		if err := clients[i].ClusterAddSlotsRange(ctx, first, last).Err(); err != nil {
+			t.Fatal(err)
+		}
+		if err := clients[i].Do(ctx, "CLUSTER", "SET-CONFIG-EPOCH", i+1).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, s := range c.Nodes[1:] {
+		host, port, _ := net.SplitHostPort(s.Addr)
+		bus := s.args[len(s.args)-1]
+		if err := clients[0].Do(ctx, "CLUSTER", "MEET", host, port, bus).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, client := range clients {
+		for {
+			info, err := client.ClusterInfo(ctx).Result()
+			if err == nil && strings.Contains(info, "cluster_state:ok") && strings.Contains(info, "cluster_known_nodes:3") {
+				break
+			}
+			if ctx.Err() != nil {
+				t.Fatalf("the cluster doesn't come up: %s %v", info, err)
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+	}
+	return c
+}
+
+// Client returns a client of the cluster that is closed with the test.
+func (c *Cluster) Client() *redis.ClusterClient {
+	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: c.Addrs})
+	c.t.Cleanup(func() { _ = client.Close() })
+	return client
+}
+
+func freeAddr(t testing.TB) string { return fmt.Sprintf("127.0.0.1:%d", freePort(t)) }
+
+func freePort(t testing.TB) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
