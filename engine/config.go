@@ -63,6 +63,12 @@ type Config struct {
 	// NewID makes session ids. By default they are 15 random bytes in base64url.
 	NewID func(*http.Request) (string, error)
 
+	// Stranger is handed requests that name a session which this server hasn't,
+	// after their origin was checked, and reports whether it has answered. If
+	// not, the client is told that its session is unknown. Package cluster
+	// passes such requests on to the node that has the session.
+	Stranger func(w http.ResponseWriter, r *http.Request, id string) bool
+
 	// InitialPacket is a text message that is sent right behind the open packet.
 	InitialPacket string
 

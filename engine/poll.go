@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"strconv"
 	"sync"
@@ -50,6 +52,12 @@ func (p *poll) finish(answer *Batch) {
 	}
 }
 
+// ErrReleased is the cause with which a host cancels the context of a held GET
+// so that it is answered with a noop and the client asks again: the connection
+// that the GET came by is about to end. Any other end of the context means that the
+// client has gone.
+var ErrReleased = errors.New("engine: the request was released")
+
 // get serves a GET: it answers with what is queued, or holds the request until
 // something is.
 func (s *Session) get(w http.ResponseWriter, r *http.Request, p *poll) {
@@ -72,18 +80,18 @@ func (s *Session) get(w http.ResponseWriter, r *http.Request, p *poll) {
 	if s.queue == nil && s.state.Load() == stateOpen && !p.probed {
 		p.held, p.woken = true, false
 		s.mu.Unlock()
-		gone := false
+		told, gone := true, false
 		select {
 		case <-p.wake:
 		case <-r.Context().Done():
-			gone = true
+			told, gone = false, context.Cause(r.Context()) != ErrReleased
 		}
 		s.mu.Lock()
 		p.held = false
+		if !told && p.woken {
+			<-p.wake
+		}
 		if gone {
-			if p.woken {
-				<-p.wake
-			}
 			current := s.poll == p
 			s.mu.Unlock()
 			if current {

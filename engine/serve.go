@@ -27,6 +27,7 @@ func (srv *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	s, no, ok := srv.verify(r, q, origin)
 	switch {
+	case !ok && no.code == unknownSID && srv.cfg.Stranger != nil && srv.cfg.Stranger(w, r, q.sid):
 	case !ok:
 		srv.refuse(w, r, no)
 	case q.transport == "webtransport":
