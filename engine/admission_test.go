@@ -444,3 +444,28 @@ func TestStats(t *testing.T) {
 		})
 	})
 }
+
+// TestCheckOrigin: a function of the host's decides about every request, and
+// CORS headers are left to the host.
+func TestCheckOrigin(t *testing.T) {
+	cfg := engine.Config{
+		Origins: []string{"https://listed.example"},
+		CheckOrigin: func(r *http.Request) bool {
+			return engine.SameOrigin(r) || r.Header.Get("Origin") == "https://good.example"
+		},
+	}
+	run(t, cfg, func(h *host) {
+		for origin, status := range map[string]int{
+			"": 200, "http://host": 200, "https://good.example": 200, "https://listed.example": 403,
+		} {
+			var headers []string
+			if origin != "" {
+				headers = []string{"Origin", origin}
+			}
+			res := h.do("GET", "EIO=4&transport=polling", "", headers...)
+			if res.status != status || res.header.Get("Access-Control-Allow-Origin") != "" {
+				t.Errorf("origin %q: %v, %v", origin, res, res.header)
+			}
+		}
+	})
+}

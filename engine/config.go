@@ -56,6 +56,10 @@ type Config struct {
 	Origins []string
 	CORS    CORS
 
+	// CheckOrigin, if set, decides about every request in place of Origins; so
+	// CORS answers are the host's affair.
+	CheckOrigin func(*http.Request) bool
+
 	// AllowRequest may refuse a handshake: its error goes to the client, with
 	// status 403 and code 4.
 	AllowRequest func(*http.Request) error

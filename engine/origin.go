@@ -52,8 +52,14 @@ func (o *origins) lists(origin string) bool {
 	return false
 }
 
-// sameOrigin tells whether origin has the host and port that r was sent to.
-// The scheme is compared only where it is known.
+// SameOrigin tells whether r is from a page of the host and port that it was
+// sent to, or from none. The scheme is compared only where it is known.
+func SameOrigin(r *http.Request) bool {
+	origin := r.Header.Get("Origin")
+	return origin == "" || sameOrigin(origin, r)
+}
+
+// sameOrigin is SameOrigin of an origin that isn't empty.
 func sameOrigin(origin string, r *http.Request) bool {
 	scheme, host, ok := strings.Cut(origin, "://")
 	if !ok || host == "" || strings.ContainsAny(host, "/@?#") {
@@ -78,13 +84,16 @@ func sameOrigin(origin string, r *http.Request) bool {
 // allowed applies the origin policy. A request without Origin passes: it comes
 // from a page of the same origin, or from no browser.
 func (srv *Server) allowed(origin string, r *http.Request) bool {
+	if f := srv.cfg.CheckOrigin; f != nil {
+		return f(r)
+	}
 	return origin == "" || srv.origins.lists(origin) || sameOrigin(origin, r)
 }
 
 // cors adds the CORS headers, and answers a preflight request: then it returns true.
 // Requests of origins that are not allowed get none.
 func (srv *Server) cors(w http.ResponseWriter, r *http.Request, origin string) (done bool) {
-	if len(srv.cfg.Origins) == 0 {
+	if len(srv.cfg.Origins) == 0 || srv.cfg.CheckOrigin != nil {
 		return false
 	}
 	cfg, h := &srv.cfg.CORS, w.Header()

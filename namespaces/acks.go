@@ -162,10 +162,10 @@ func (w *callback) settle(a *Answer, err error) {
 	if timer != nil {
 		timer.Stop()
 	}
-	s.box.put(s, job{run: func() {
+	s.mail().put(s, job{run: func() {
 		s.ns.report(s, s.ns.guard("ack callback", func() error { f(a, err); return nil }))
 	}}, true)
-	s.box.start(s)
+	s.mail().start(s)
 }
 
 // await tells the connection that a handler is about to wait for its client: what was

@@ -128,7 +128,7 @@ func (ns *Namespace) fanOut(op *adapters.Op, at adapters.Offset, fan *engine.Fan
 	outgoing := len(ns.hooks.Load().anyOut) > 0
 	sent := 0
 	for s := range selection.All() {
-		if s.state.Load() != connected {
+		if state := s.state.Load(); state != connected && (state != connecting || !ns.reg.cfg.HoldEarly) {
 			continue
 		}
 		batch := &plain
@@ -140,6 +140,12 @@ func (ns *Namespace) fanOut(op *adapters.Op, at adapters.Offset, fan *engine.Fan
 			if *batch = ns.eventBatch(op, at, batch == &logged, n > 1); *batch == nil {
 				return
 			}
+		}
+		if s.hold(*batch) {
+			continue
+		}
+		if s.state.Load() != connected { // it was refused, or has gone
+			continue
 		}
 		sess := s.client.sess
 		var flush bool

@@ -21,6 +21,7 @@ type client struct {
 	sess    *engine.Session
 	decoder parser.Decoder
 	dirty   []*Socket    // whose mailboxes got something since Handled; the reader's own
+	box     *mailbox     // of all sockets; nil: each has its own
 	waiting atomic.Int32 // handlers that wait for an ack of this client
 	halfway bool         // attachments are awaited; the reader's own
 
@@ -50,6 +51,9 @@ func (c *client) more() *rare {
 
 func newClient(reg *Registry, sess *engine.Session) *client {
 	c := &client{reg: reg, sess: sess, decoder: reg.cfg.Codec.NewDecoder(reg.cfg.PacketLimits)}
+	if reg.cfg.OneByOne {
+		c.box = new(mailbox)
+	}
 	reg.stats.clients.Add(1)
 	if d := reg.cfg.ConnectTimeout; d > 0 {
 		c.timer = time.AfterFunc(d, func() {
@@ -145,20 +149,20 @@ func (c *client) event(s *Socket, p *parser.Packet, size int) {
 		e.Name = string(name)
 	}
 	j := job{event: e}
-	for !s.box.put(s, j, false) {
+	for !s.mail().put(s, j, false) {
 		// A handler that waits for an ack of this client would wait for ever if
 		// we stopped reading. It may run ahead, up to a point.
 		if c.waiting.Load() > 0 {
-			if s.box.overflow(s) {
+			if s.mail().overflow(s) {
 				c.reg.stats.rejected("events")
 				c.sess.Close()
 				return
 			}
-			s.box.put(s, j, true)
+			s.mail().put(s, j, true)
 			break
 		}
-		space := s.box.wait()
-		s.box.start(s)
+		space := s.mail().wait()
+		s.mail().start(s)
 		select {
 		case <-space:
 		case <-c.sess.Done():
@@ -177,7 +181,7 @@ const waitCheck = 100 * time.Millisecond
 // Handled starts the mailboxes that one read has filled.
 func (c *client) Handled() {
 	for i, s := range c.dirty {
-		s.box.start(s)
+		s.mail().start(s)
 		c.dirty[i] = nil
 	}
 	c.dirty = c.dirty[:0]
@@ -190,12 +194,12 @@ func (c *client) Upgraded() {
 		if len(hooks) == 0 {
 			continue
 		}
-		s.box.put(s, job{run: func() {
+		s.mail().put(s, job{run: func() {
 			for _, f := range hooks {
 				s.ns.report(s, s.ns.guard("OnUpgrade", func() error { f(s.Context(), s); return nil }))
 			}
 		}}, true)
-		s.box.start(s)
+		s.mail().start(s)
 	}
 }
 
@@ -361,8 +365,8 @@ func (c *client) enter(ctx context.Context, name string, auth json.RawMessage) {
 	c.mu.Unlock()
 	switch {
 	case s != nil:
-		s.box.put(s, job{run: s.start}, true)
-		s.box.start(s)
+		s.mail().put(s, job{run: s.start}, true)
+		s.mail().start(s)
 	case err != nil:
 		c.refuse(name, err)
 	default:
@@ -400,6 +404,9 @@ func (s *Socket) start() {
 	defer ns.expected()
 	ctx := s.Context()
 	hooks := ns.hooks.Load()
+	if ns.reg.cfg.HoldEarly {
+		s.expectEarly()
+	}
 	resume := s.prepareRecovery(ctx)
 	if resume != nil || len(hooks.use) > 0 { // which may wait
 		defer context.AfterFunc(ns.reg.life, func() { s.close(ReasonShutdown) })()
@@ -495,6 +502,7 @@ func (s *Socket) admit(resume *resumed) (admitted, again bool) {
 		return false, false
 	}
 	flush := s.client.sess.Append(b)
+	flush = s.releaseEarly() || flush
 	s.state.Store(connected)
 	s.recovered = resume != nil
 	names := append([]string{s.id}, resume.rooms()...)

@@ -2,8 +2,8 @@ package namespaces
 
 import "sync"
 
-// mailbox runs a socket's handlers one at a time, in order. It has a worker
-// only while there is something to run.
+// mailbox runs a socket's handlers (with Config.OneByOne a client's) one at a
+// time, in order. It has a worker only while there is something to run.
 type mailbox struct {
 	mu      sync.Mutex
 	jobs    *jobs // nil while empty
@@ -28,6 +28,14 @@ func (l *jobs) release() {
 		l.list = l.list[:0]
 		jobLists.Put(l)
 	}
+}
+
+// mail returns the mailbox that the socket's handlers run in.
+func (s *Socket) mail() *mailbox {
+	if s.client.box != nil {
+		return s.client.box
+	}
+	return &s.box
 }
 
 // put adds a job. It reports false if the mailbox is full; force adds it all the same.
@@ -85,7 +93,7 @@ func (m *mailbox) run(s *Socket) {
 				j.run()
 				continue
 			}
-			s.dispatch(j.event)
+			j.event.Socket.dispatch(j.event)
 			m.taken(j.event.size)
 		}
 		l.release()

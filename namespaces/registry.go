@@ -48,6 +48,16 @@ type Config struct {
 	// CleanupEmpty closes dynamic namespaces when their last socket has left.
 	CleanupEmpty bool
 
+	// OneByOne runs the handlers of all namespaces of a client one at a time, in
+	// the order of its packets. By default the namespaces don't wait for each other.
+	OneByOne bool
+
+	// HoldEarly has sockets addressed before they have joined: what is sent to
+	// one, to its rooms or to the namespace while its middlewares run reaches it
+	// right behind the answer to its CONNECT, and nobody if it is refused.
+	// By default only Socket.Emit reaches it, and at once.
+	HoldEarly bool
+
 	Limits Limits
 
 	// Logger is told what goes wrong. If nil, slog.Default() is used.

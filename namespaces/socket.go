@@ -49,6 +49,7 @@ type Socket struct {
 	data    map[string]any
 	acks    map[int64]waiter
 	nextAck uint32
+	early   *early // while connecting, with Config.HoldEarly
 
 	rec       *recovery // nil unless the socket can be recovered
 	recovered bool
@@ -235,7 +236,9 @@ func (s *Socket) send(p *parser.Packet) error {
 
 func (s *Socket) queue(b *engine.Batch) {
 	s.ns.reg.stats.sent.Add(1)
-	s.client.sess.Send(b)
+	if !s.hold(b) {
+		s.client.sess.Send(b)
+	}
 }
 
 // Disconnect takes the socket out of its namespace. With closeConn all other namespaces
@@ -295,8 +298,8 @@ func (s *Socket) close(reason string) {
 	for _, w := range acks {
 		w.fail(s, ErrDisconnected)
 	}
-	s.box.put(s, job{run: func() { s.finish(reason, was == connected) }}, true)
-	s.box.start(s)
+	s.mail().put(s, job{run: func() { s.finish(reason, was == connected) }}, true)
+	s.mail().start(s)
 }
 
 // finish is the last thing that a socket's mailbox does.
@@ -366,10 +369,10 @@ func (s *Socket) noteOutgoing(data parser.Payload) {
 	}
 	p := parser.Packet{Type: parser.Event, Payload: data}
 	out := Outgoing{p.Event(), p.Args()}
-	s.box.put(s, job{run: func() {
+	s.mail().put(s, job{run: func() {
 		for _, f := range hooks {
 			s.ns.report(s, s.ns.guard("OnAnyOutgoing", func() error { f(s.Context(), s, out); return nil }))
 		}
 	}}, true)
-	s.box.start(s)
+	s.mail().start(s)
 }

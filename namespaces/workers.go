@@ -38,7 +38,7 @@ func (w *workers) run(s *Socket) {
 func (w *workers) work(s *Socket) {
 	c := make(chan *Socket, 1)
 	for s != nil {
-		s.box.run(s)
+		s.mail().run(s)
 		if !w.wait(c) {
 			return
 		}

@@ -11,7 +11,18 @@ import (
 	"unsafe"
 )
 
+// Binary is what types implement (through their pointers) whose values are
+// binary ones, as those of []byte are, although they have JSON methods of
+// their own. While a value is encoded, a copy of it is given other bytes, which
+// its MarshalJSON must write as base64; UnmarshalJSON gets such a string, and
+// the value its bytes afterwards.
+type Binary interface {
+	Binary() []byte
+	SetBinary([]byte)
+}
+
 var (
+	binaryType     = reflect.TypeFor[Binary]()
 	marshalerType  = reflect.TypeFor[json.Marshaler]()
 	textType       = reflect.TypeFor[encoding.TextMarshaler]()
 	rawMessageType = reflect.TypeFor[json.RawMessage]()
@@ -30,6 +41,9 @@ func holdsBinary(t reflect.Type) bool {
 }
 
 func searchBinary(t reflect.Type, visited map[reflect.Type]bool) bool {
+	if implementsBinary(t) {
+		return true
+	}
 	if visited[t] || opaque(t) {
 		return false
 	}
@@ -49,6 +63,10 @@ func searchBinary(t reflect.Type, visited map[reflect.Type]bool) bool {
 		}
 	}
 	return false
+}
+
+func implementsBinary(t reflect.Type) bool {
+	return t.Kind() != reflect.Interface && t.Kind() != reflect.Pointer && reflect.PointerTo(t).Implements(binaryType)
 }
 
 // opaque reports whether values of type t write themselves.
@@ -105,6 +123,9 @@ func (r *replacer) copy(dst, src reflect.Value, depth int) error {
 		dst.Set(src)
 		return nil
 	}
+	if implementsBinary(t) {
+		return r.binary(dst, src)
+	}
 	switch t.Kind() {
 	case reflect.Interface, reflect.Pointer:
 		if src.IsNil() {
@@ -147,6 +168,19 @@ func (r *replacer) copy(dst, src reflect.Value, depth int) error {
 	case reflect.Struct:
 		return r.fields(dst, src, depth)
 	}
+	return nil
+}
+
+// binary sets dst to a stand-in for src, which is a Binary.
+func (r *replacer) binary(dst, src reflect.Value) error {
+	original := reflect.New(src.Type())
+	original.Elem().Set(src)
+	data := original.Interface().(Binary).Binary()
+	if data == nil {
+		data = []byte{} // an empty value, not none
+	}
+	dst.Addr().Interface().(Binary).SetBinary(r.marker.bytes(len(r.found)))
+	r.found = append(r.found, data)
 	return nil
 }
 
@@ -227,6 +261,13 @@ func (w *restorer) restore(v reflect.Value, depth int) error {
 		return nil // encoding/json doesn't decode that deep
 	}
 	t := v.Type()
+	if v.CanAddr() && implementsBinary(t) {
+		b := v.Addr().Interface().(Binary)
+		if num, ok := w.marker.number(b.Binary()); ok {
+			b.SetBinary(w.attachments[num])
+		}
+		return nil
+	}
 	switch t.Kind() {
 	case reflect.Pointer:
 		if v.IsNil() {

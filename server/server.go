@@ -70,6 +70,16 @@ type Config struct {
 	// CleanupEmpty closes dynamic namespaces when their last socket has left.
 	CleanupEmpty bool
 
+	// OneByOne runs the handlers of all namespaces of a client one at a time, in
+	// the order of its packets. By default the namespaces don't wait for each other.
+	OneByOne bool
+
+	// HoldEarly has sockets addressed before they have joined: what is sent to
+	// one, to its rooms or to the namespace while its middlewares run reaches it
+	// right behind the answer to its CONNECT, and nobody if it is refused.
+	// By default only Socket.Emit reaches it, and at once.
+	HoldEarly bool
+
 	// ClientFiles has the JavaScript client's bundles, such as
 	// "socket.io.min.js", as in the folder client-dist of the npm package
 	// socket.io. They are served under Path. If nil, none are.
@@ -113,6 +123,8 @@ func New(cfg Config) (*Server, error) {
 		AckTimeout:     cfg.AckTimeout,
 		Recovery:       cfg.Recovery,
 		CleanupEmpty:   cfg.CleanupEmpty,
+		OneByOne:       cfg.OneByOne,
+		HoldEarly:      cfg.HoldEarly,
 		Limits:         cfg.Limits,
 		Logger:         cfg.Logger,
 	})

@@ -1,0 +1,164 @@
+package server_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+
+	"github.com/gobwas/ws"
+	"github.com/gobwas/ws/wsutil"
+
+	"github.com/roomcast/roomcast/server"
+	"github.com/roomcast/roomcast/server/servertest"
+)
+
+// dialRaw opens a WebSocket and reads up to the open packet.
+func dialRaw(t *testing.T, ts *servertest.Server) net.Conn {
+	t.Helper()
+	d := ws.Dialer{NetDial: func(ctx context.Context, _, _ string) (net.Conn, error) { return ts.Dial(ctx) }}
+	conn, br, _, err := d.Dial(t.Context(), "ws://memory/socket.io/?EIO=4&transport=websocket")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	if br != nil {
+		conn = buffered{conn, br}
+	}
+	readRaw(t, conn)
+	return conn
+}
+
+type buffered struct {
+	net.Conn
+	r interface{ Read([]byte) (int, error) }
+}
+
+func (b buffered) Read(p []byte) (int, error) { return b.r.Read(p) }
+
+func readRaw(t *testing.T, conn net.Conn) string {
+	t.Helper()
+	text, err := wsutil.ReadServerText(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func writeRaw(t *testing.T, conn net.Conn, packets ...string) {
+	t.Helper()
+	for _, p := range packets {
+		if err := wsutil.WriteClientText(conn, []byte(p)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestOneByOne(t *testing.T) {
+	for _, oneByOne := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			io, ts := serve(t, server.Config{OneByOne: oneByOne})
+			var mu sync.Mutex
+			var order []string
+			release := make(chan struct{})
+			for _, name := range []string{"/", "/a"} {
+				note := func(what string) {
+					mu.Lock()
+					defer mu.Unlock()
+					order = append(order, name+" "+what)
+				}
+				io.Of(name).Use(func(context.Context, *server.Socket) error { note("connects"); return nil })
+				io.Of(name).OnDisconnect(func(context.Context, *server.Socket, string) { note("disconnects") })
+				server.On(io.Of(name), "e", func(_ context.Context, _ *server.Socket, what string) error {
+					if note(what); what == "wait" {
+						<-release
+					}
+					return nil
+				})
+			}
+			conn := dialRaw(t, ts)
+			writeRaw(t, conn, "40", "40/a,")
+			readRaw(t, conn)
+			readRaw(t, conn)
+			writeRaw(t, conn, `42["e","wait"]`, `42/a,["e","1"]`, `42["e","2"]`, "41")
+			synctest.Wait()
+			waited := []string{"/ connects", "/a connects", "/ wait"}
+			if !oneByOne {
+				waited = append(waited, "/a 1")
+			}
+			mu.Lock()
+			if got := slices.Clone(order); oneByOne && !slices.Equal(got, waited) || len(got) != len(waited) {
+				t.Errorf("OneByOne %v: %q", oneByOne, got)
+			}
+			mu.Unlock()
+			close(release)
+			synctest.Wait()
+			all := []string{"/ connects", "/a connects", "/ wait", "/a 1", "/ 2", "/ disconnects"}
+			if oneByOne && !slices.Equal(order, all) || len(order) != len(all) {
+				t.Errorf("OneByOne %v: %q", oneByOne, order)
+			}
+			conn.Close()
+			if err := io.Shutdown(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestHoldEarly(t *testing.T) {
+	io, ts := serve(t, server.Config{HoldEarly: true, Limits: server.Limits{WaitingEvents: 8}})
+	ns := io.Of("/")
+	many := false
+	ns.Use(func(ctx context.Context, s *server.Socket) error {
+		n := 0
+		emit := func(err error) {
+			if n++; err != nil {
+				t.Error(err)
+			}
+		}
+		if err := s.Join("room"); err != nil {
+			t.Error(err)
+		}
+		emit(s.Emit(ctx, "n", 0))
+		emit(ns.To("room").Emit(ctx, "n", 1))
+		emit(ns.Emit(ctx, "n", 2))
+		emit(s.EmitAck(func(*server.Answer, error) {}, "n", 3))
+		if s.Handshake().Query.Get("refuse") != "" {
+			return errors.New("no")
+		}
+		for many && n < 10 {
+			emit(s.Emit(ctx, "n", n))
+		}
+		return nil
+	})
+	conn := dialRaw(t, ts)
+	writeRaw(t, conn, "40")
+	if got := readRaw(t, conn); got[:6] != `40{"si` {
+		t.Fatalf("%s came before the answer to CONNECT", got)
+	}
+	for _, want := range []string{`42["n",0]`, `42["n",1]`, `42["n",2]`} {
+		if got := readRaw(t, conn); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+	if got := readRaw(t, conn); got[len(got)-7:] != `["n",3]` {
+		t.Error(got)
+	}
+	conn.Close()
+
+	refused, err := ts.TryConnect("/", servertest.Query(map[string][]string{"refuse": {"1"}}))
+	var no *servertest.ConnectError
+	if !errors.As(err, &no) || no.Message != "no" || refused.Pending() != 0 {
+		t.Errorf("%v, and %d events", err, refused.Pending())
+	}
+
+	// More than may wait: the client is closed, as one that doesn't read is.
+	many = true
+	full, err := ts.TryConnect("/")
+	if err == nil {
+		<-full.Done()
+	}
+}
