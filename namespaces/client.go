@@ -419,6 +419,7 @@ func (s *Socket) start() {
 			}
 		}
 	}
+	s.passed = ns.reg.cfg.HoldEarly
 	for {
 		if resume != nil && !s.replay(ctx, resume) {
 			return

@@ -182,6 +182,12 @@ func (ns *Namespace) Socket(id string) *Socket {
 	return nil
 }
 
+// Members returns the sockets of this node that are in a room.
+func (ns *Namespace) Members(room string) []*Socket {
+	members := ns.index.Select(rooms.Target{Rooms: []string{room}})
+	return slices.AppendSeq(make([]*Socket, 0, members.Max()), members.All())
+}
+
 // Rooms returns the names of the rooms on this node, in no order. Each socket
 // has a room of its own, named by its id.
 func (ns *Namespace) Rooms() []string { return ns.index.Names() }

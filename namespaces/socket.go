@@ -50,6 +50,7 @@ type Socket struct {
 	acks    map[int64]waiter
 	nextAck uint32
 	early   *early // while connecting, with Config.HoldEarly
+	passed  bool   // with it: the middlewares have let the socket in; the mailbox's own
 
 	rec       *recovery // nil unless the socket can be recovered
 	recovered bool
@@ -315,6 +316,8 @@ func (s *Socket) finish(reason string, joined bool) {
 	s.vacate()
 	if joined {
 		ns.reg.stats.sockets.Add(-1)
+	}
+	if joined || s.passed {
 		for _, f := range hooks.disconnect {
 			ns.report(s, ns.guard("OnDisconnect", func() error { f(ctx, s, reason); return nil }))
 		}

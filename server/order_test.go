@@ -162,3 +162,55 @@ func TestHoldEarly(t *testing.T) {
 		<-full.Done()
 	}
 }
+
+// With HoldEarly a middleware counts as a connect handler: who goes while it
+// runs is seen off by OnDisconnect, who is refused is not.
+func TestHoldEarlyDisconnect(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		io, ts := serve(t, server.Config{HoldEarly: true})
+		ns := io.Of("/")
+		var seen []string
+		refuse := false
+		release := make(chan struct{})
+		ns.Use(func(context.Context, *server.Socket) error {
+			<-release
+			if refuse {
+				return errors.New("no")
+			}
+			return nil
+		})
+		ns.OnDisconnect(func(_ context.Context, s *server.Socket, reason string) { seen = append(seen, reason) })
+		for _, refuse = range []bool{false, true} {
+			conn := dialRaw(t, ts)
+			writeRaw(t, conn, "40")
+			synctest.Wait()
+			conn.Close()
+			synctest.Wait()
+			release <- struct{}{}
+			synctest.Wait()
+		}
+		if len(seen) != 1 || len(ns.Members("")) != 0 || io.Stats().Namespaces.Sockets != 0 {
+			t.Errorf("%q, %+v", seen, io.Stats().Namespaces)
+		}
+		if err := io.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestMembers(t *testing.T) {
+	io, ts := serve(t, server.Config{})
+	ns := io.Of("/")
+	a, b := ts.Connect("/"), ts.Connect("/")
+	for _, c := range []*servertest.Client{a, b} {
+		if err := ns.Socket(c.ID()).Join("room"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := len(ns.Members("room")); n != 2 {
+		t.Errorf("%d members", n)
+	}
+	if m := ns.Members(a.ID()); len(m) != 1 || m[0].ID() != a.ID() || len(ns.Members("nobody")) != 0 {
+		t.Errorf("%v", m)
+	}
+}

@@ -77,7 +77,8 @@ type Config struct {
 	// HoldEarly has sockets addressed before they have joined: what is sent to
 	// one, to its rooms or to the namespace while its middlewares run reaches it
 	// right behind the answer to its CONNECT, and nobody if it is refused.
-	// By default only Socket.Emit reaches it, and at once.
+	// OnDisconnect is also told of those that go while they are let in.
+	// By default only Socket.Emit reaches such a socket, and at once.
 	HoldEarly bool
 
 	// ClientFiles has the JavaScript client's bundles, such as
