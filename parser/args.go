@@ -46,7 +46,7 @@ func (a Args) Decode(i int, v any) error {
 	var err error
 	if len(a.payload.Attachments) > 0 {
 		err = decodeBinary(raw, a.payload.Attachments, v)
-	} else if !decodeShort(raw, v) {
+	} else if !decodeShort(raw, v) && !decodePlain(raw, v) {
 		err = Library.Unmarshal(raw, v)
 	}
 	if err != nil {
@@ -119,7 +119,7 @@ func decodeBinary(raw []byte, attachments [][]byte, v any) error {
 		return err
 	}
 	if len(found.list) == 0 {
-		if decodeShort(raw, v) {
+		if decodeShort(raw, v) || decodePlain(raw, v) {
 			return nil
 		}
 		return Library.Unmarshal(raw, v)

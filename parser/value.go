@@ -77,7 +77,7 @@ func estimate(args []any) int {
 		case int, int64, int32, float64, uint64:
 			n += 12
 		default:
-			n += 64
+			n += 160
 		}
 	}
 	return n
@@ -190,6 +190,9 @@ func (e *encoder) object(m map[string]any, depth int) error {
 
 // other leaves v to the library, with markers in the places of binary values.
 func (e *encoder) other(v any) error {
+	if e.plain(v) {
+		return nil
+	}
 	if !holdsBinary(reflect.TypeOf(v)) {
 		text, err := Library.Marshal(v)
 		e.dst = append(e.dst, text...)
