@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/roomcast/roomcast/engine"
+	"github.com/roomcast/roomcast/internal/gcfloor"
 	"github.com/roomcast/roomcast/parser"
 	"github.com/roomcast/roomcast/server"
 )
@@ -43,6 +44,7 @@ type cast struct {
 
 func main() {
 	log.SetFlags(0)
+	gcfloor.Set(gcfloor.Default) // as the program roomcast
 	if err := run(); err != nil {
 		log.Fatal("goserver: ", err)
 	}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/roomcast/roomcast/engine/wtconn"
 	"github.com/roomcast/roomcast/internal/config"
+	"github.com/roomcast/roomcast/internal/gcfloor"
 	"github.com/roomcast/roomcast/server"
 	"github.com/roomcast/roomcast/web"
 )
@@ -73,6 +74,7 @@ type host struct {
 
 // serve runs until a signal comes or a listener fails.
 func serve(c *config.Config, p prepared, log *slog.Logger, stdout io.Writer, signals <-chan os.Signal) error {
+	gcfloor.Set(gcfloor.Default)
 	h := &host{cfg: c, log: log, failed: make(chan error, 3)}
 	for _, w := range c.Warnings() {
 		log.Warn(w)
