@@ -100,6 +100,12 @@ type Config struct {
 	// MaxPacketsPerPayload is how many packets a POST may bring, 1000 by default.
 	MaxPacketsPerPayload int
 
+	// ControlRate is how many pings, unasked pongs and other packets without a message a
+	// client may send per second over time, 5 by default; two seconds' worth may come
+	// at once. Who sends more is closed. It is at least twice the rate of the pings
+	// that PingInterval asks of clients of revision 3.
+	ControlRate int
+
 	// BodyTimeout is how long a POST body may take to arrive, and WriteTimeout
 	// a response to be taken: 10 s each by default.
 	BodyTimeout, WriteTimeout time.Duration
@@ -155,6 +161,9 @@ func (cfg Config) withDefaults() Config {
 	cfg.WriteTimeout = or(cfg.WriteTimeout, 10*time.Second)
 	cfg.MaxSessions = limit(cfg.MaxSessions, noLimit)
 	cfg.MaxSessionsPerIP = limit(cfg.MaxSessionsPerIP, noLimit)
+	if cfg.ControlRate = or(cfg.ControlRate, 5); cfg.ControlRate > 0 && cfg.PingInterval > 0 {
+		cfg.ControlRate = max(cfg.ControlRate, int(2*time.Second/cfg.PingInterval))
+	}
 	cfg.HandshakeRate = or(cfg.HandshakeRate, 500)
 	cfg.Logger = cmp.Or(cfg.Logger, slog.Default())
 	if cfg.Transports == nil {

@@ -203,3 +203,77 @@ func TestManyHeartbeats(t *testing.T) {
 		}
 	})
 }
+
+func TestControlRate(t *testing.T) {
+	for _, test := range []struct{ eio, packet, answer string }{
+		{"EIO=4", "3", ""}, {"EIO=3", "2", "3"}, {"EIO=4", "6", ""}, {"EIO=3", "6", ""},
+	} {
+		run(t, engine.Config{EIO3: true}, func(h *host) {
+			ws := h.websocket(test.eio)
+			ask := func(n int) {
+				for range n {
+					ws.send(test.packet)
+					if test.answer != "" {
+						ws.expect(test.answer)
+					}
+				}
+				synctest.Wait()
+			}
+			ask(10)
+			h.closed("")
+			time.Sleep(time.Second)
+			ask(5)
+			h.closed("")
+			for range 100 { // messages cost nothing
+				ws.send("4a")
+				ws.expect("4a")
+			}
+			ws.send(test.packet)
+			ws.expect("close")
+			ws.conn.Close()
+			h.closed("transport error: " + engine.ErrControlRate.Error())
+			h.srv.Stats().Rejected(func(reason string, n uint64) {
+				if reason == "control_rate" && n != 1 {
+					t.Errorf("%d counted", n)
+				}
+			})
+		})
+	}
+
+	// What we have asked for is free, and so is what the interval asks for.
+	run(t, engine.Config{PingInterval: 20 * time.Millisecond, EIO3: true}, func(h *host) {
+		ws, old := h.websocket(""), h.websocket("EIO=3")
+		for range 200 {
+			ws.expect("2")
+			ws.send("3")
+			old.send("2")
+			old.expect("3")
+		}
+		h.closed("")
+		ws.conn.Close()
+		old.conn.Close()
+	})
+	run(t, engine.Config{ControlRate: -1}, func(h *host) {
+		ws := h.websocket("")
+		for range 1000 {
+			ws.send("3")
+		}
+		h.closed("")
+		ws.conn.Close()
+	})
+}
+
+func TestProbeFlood(t *testing.T) {
+	run(t, engine.Config{}, func(h *host) {
+		sid := h.polling("")
+		ws := h.dial("EIO=4&transport=websocket&sid=" + sid)
+		for range 10 {
+			ws.send("2probe")
+			ws.expect("3probe")
+		}
+		ws.send("2probe")
+		ws.expect("close")
+		ws.conn.Close()
+		h.closed("") // the session stays where it is
+	})
+}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"runtime/debug"
+	"time"
 )
 
 // errEnded makes a Conn stop serving: the session has ended, or left it.
@@ -67,6 +68,12 @@ func (s *Session) receive(p Packet, owned bool) error {
 		return nil
 	}
 	switch {
+	case p.Type == Pong && s.rev != 3 && s.beat.Load() != beatQuiet:
+		s.ponged() // asked for, and so as rare as our pings
+	case !s.paced():
+		s.server.stats.reject(RejectedControlRate)
+		s.finish(TransportError, ErrControlRate)
+		return errEnded
 	case p.Type == Ping && s.rev == 3:
 		s.pinged()
 		s.Send(pongBatch)
@@ -81,12 +88,26 @@ func (s *Session) receive(p Packet, owned bool) error {
 	return nil
 }
 
+// paced takes a token for a control packet, from a bucket that is full with two
+// seconds' worth. The bucket is one number: the time at which it would be full again.
+func (s *Session) paced() bool {
+	each := s.server.control
+	now := s.server.now()
+	full := max(s.control, now) + int64(each)
+	if full-now > int64(2*time.Second) && each > 0 {
+		return false
+	}
+	s.control = full
+	return true
+}
+
 // sink hands what a connection reads to its session. A candidate for an
 // upgrade does so once the client has sent the upgrade packet.
 type sink struct {
 	s       *Session
 	conn    Conn
 	cand    *candidate // until then
+	probes  int        // that the candidate has sent
 	entered bool
 }
 

@@ -27,6 +27,7 @@ type Server struct {
 	origins    *origins
 	websocket  bool // enabled
 	openTail   map[string]string
+	control    time.Duration // between control packets of a session; 0: no limit
 	handshakes *bucket
 	refusalLog *bucket
 	wheel      *wheel
@@ -60,6 +61,9 @@ func New(cfg Config) *Server {
 		flushers:   make([]flusher, min(runtime.GOMAXPROCS(0), 64)),
 		sessions:   make(map[string]*Session),
 		perIP:      make(map[string]int),
+	}
+	if cfg.ControlRate > 0 {
+		srv.control = time.Second / time.Duration(cfg.ControlRate)
 	}
 	srv.origins, _ = newOrigins(cfg.Origins)
 	srv.wheel = newWheel(srv)

@@ -51,6 +51,7 @@ var (
 	ErrPollClosed         = errors.New("engine: poll connection closed prematurely")
 	ErrDataClosed         = errors.New("engine: data request connection closed prematurely")
 	ErrInvalidContent     = errors.New("engine: invalid content: revision 4 has no binary payloads")
+	ErrControlRate        = errors.New("engine: more pings, pongs or the like than Config.ControlRate")
 	ErrTooManyPackets     = errors.New("engine: too many packets in one payload: raise MaxPacketsPerPayload")
 )
 
@@ -76,7 +77,8 @@ type Session struct {
 	state atomic.Uint32
 	beat  atomic.Uint32 // of the heartbeat: quiet, waiting, rearmed
 
-	rmu sync.Mutex // held while something is handed to recv; taken before mu
+	rmu     sync.Mutex // held while something is handed to recv; taken before mu
+	control int64      // see paced; guarded by rmu
 
 	mu       sync.Mutex
 	queue    *queue // what waits to be written; nil if nothing does

@@ -18,13 +18,14 @@ const (
 	RejectedEncoding                           // a POST with Content-Encoding
 	RejectedPacketCount                        // Config.MaxPacketsPerPayload
 	RejectedSlowConsumer                       // Config.MaxQueuedPackets, MaxQueuedBytes
+	RejectedControlRate                        // Config.ControlRate
 	rejections
 )
 
 var rejectionNames = [rejections]string{
 	"transport", "sid", "method", "request", "forbidden", "protocol",
 	"origin", "session_origin", "handshake_rate", "sessions", "sessions_per_ip", "draining",
-	"body_size", "slow_body", "content_encoding", "packet_count", "slow_consumer",
+	"body_size", "slow_body", "content_encoding", "packet_count", "slow_consumer", "control_rate",
 }
 
 func (r Rejection) String() string { return rejectionNames[r] }

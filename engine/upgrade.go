@@ -53,11 +53,15 @@ func (c *candidate) abandon() {
 	c.conn.Close()
 }
 
+// maxProbes is how many probes of a candidate are answered; one is enough.
+const maxProbes = 10
+
 // probe acts on a packet of a candidate.
 func (k *sink) probe(p Packet, err error) error {
 	switch {
 	case err != nil || p.Binary:
-	case p.Type == Ping && string(p.Data) == "probe":
+	case p.Type == Ping && string(p.Data) == "probe" && k.probes < maxProbes:
+		k.probes++
 		return k.cand.probed()
 	case p.Type == Upgrade && k.cand.upgrade():
 		k.cand = nil

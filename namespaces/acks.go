@@ -30,9 +30,9 @@ type waiter interface {
 	fail(s *Socket, err error)
 }
 
-// resolve hands an ack to who waits for it. Unknown, late and second acks are
-// ignored, as officially.
-func (s *Socket) resolve(p *parser.Packet) {
+// resolve hands an ack to who waits for it, or the error for which it isn't taken.
+// Unknown, late and second acks are ignored, as officially.
+func (s *Socket) resolve(p *parser.Packet, err error) {
 	s.mu.Lock()
 	w := s.acks[p.ID]
 	delete(s.acks, p.ID)
@@ -41,7 +41,11 @@ func (s *Socket) resolve(p *parser.Packet) {
 		s.ns.reg.stats.lateAcks.Add(1)
 		return
 	}
-	w.ack(s, p.Args())
+	if err != nil {
+		w.fail(s, err)
+	} else {
+		w.ack(s, p.Args())
+	}
 }
 
 // expect registers w for an ack. With id < 0 the socket's next id is taken.
@@ -51,7 +55,7 @@ func (s *Socket) expect(id int64, w waiter) (int64, error) {
 	if s.state.Load() >= closing {
 		return 0, ErrDisconnected
 	}
-	if len(s.acks) >= s.ns.reg.cfg.Limits.PendingAcks {
+	if len(s.acks)+s.callbacks >= s.ns.reg.cfg.Limits.PendingAcks {
 		return 0, ErrTooManyAcks
 	}
 	if id < 0 {
@@ -113,12 +117,16 @@ func (s *Socket) Call(ctx context.Context, event string, args ...any) (*Answer, 
 	case <-timeout:
 		return nil, ErrAckTimeout
 	case <-ctx.Done():
+		if s.state.Load() >= closing { // ctx may be, or come from, the socket's own
+			return nil, ErrDisconnected
+		}
 		return nil, ackError(ctx)
 	}
 }
 
-// EmitAck is Call for who doesn't want to wait: f is called with the answer or
-// the error, in turn with the socket's handlers.
+// EmitAck is Call for who doesn't want to wait: f is called once, with the answer or
+// the error, in turn with the socket's handlers. The ack counts as pending until then
+// (Limits.PendingAcks). f isn't called if EmitAck fails.
 func (s *Socket) EmitAck(f func(*Answer, error), event string, args ...any) error {
 	w := &callback{s: s, f: f}
 	id, err := s.expect(-1, w)
@@ -135,7 +143,13 @@ func (s *Socket) EmitAck(f func(*Answer, error), event string, args ...any) erro
 	if err := s.sendEvent(id, event, args); err != nil {
 		s.unexpect(id, w)
 		timer.Stop()
-		return err
+		s.mu.Lock()
+		called := w.f == nil // the socket has gone meanwhile
+		w.f = nil
+		s.mu.Unlock()
+		if !called {
+			return err
+		}
 	}
 	return nil
 }
@@ -155,6 +169,9 @@ func (w *callback) settle(a *Answer, err error) {
 	s.mu.Lock()
 	f, timer := w.f, w.timer
 	w.f = nil
+	if f != nil {
+		s.callbacks++
+	}
 	s.mu.Unlock()
 	if f == nil {
 		return
@@ -162,9 +179,12 @@ func (w *callback) settle(a *Answer, err error) {
 	if timer != nil {
 		timer.Stop()
 	}
-	s.mail().put(s, job{run: func() {
+	s.mail().put(func() {
+		s.mu.Lock()
+		s.callbacks--
+		s.mu.Unlock()
 		s.ns.report(s, s.ns.guard("ack callback", func() error { f(a, err); return nil }))
-	}}, true)
+	})
 	s.mail().start(s)
 }
 

@@ -81,7 +81,7 @@ func ownRoom(s *Socket) rooms.Target { return rooms.Target{Rooms: []string{s.id}
 // arrives in that order. The error is about encoding, or about
 // telling the other nodes; sockets of this node have got the event in the latter case.
 func (b Broadcast) Emit(ctx context.Context, event string, args ...any) error {
-	data, err := parser.MarshalEvent(event, args...)
+	data, err := b.ns.reg.marshalEvent(event, args)
 	if err != nil {
 		return err
 	}
@@ -184,14 +184,14 @@ func (ns *Namespace) eventBatch(op *adapters.Op, at adapters.Offset, withOffset,
 
 // Call sends an event and waits for an ack from every socket named, on all
 // nodes, until ctx ends (see Socket.Call). It returns the answers that came, in the order of their arrival;
-// the error says if some are missing: ErrAckTimeout, ErrDisconnected, or a node
+// the error says if some are missing: ErrAckTimeout, ErrDisconnected, ErrTooManyAcks, or a node
 // that did not answer. It is nil if there was nobody to ask.
 func (b Broadcast) Call(ctx context.Context, event string, args ...any) ([]*Answer, error) {
 	ns := b.ns
 	if ns.isParent() {
 		return nil, ErrParent
 	}
-	data, err := parser.MarshalEvent(event, args...)
+	data, err := ns.reg.marshalEvent(event, args)
 	if err != nil {
 		return nil, err
 	}
@@ -218,18 +218,24 @@ func (b Broadcast) Call(ctx context.Context, event string, args ...any) ([]*Answ
 		}
 	}
 	gone := 0
+	var other error // why there is no answer of a socket that is still here
 	for range asked.sockets {
 		select {
 		case o := <-asked.outcomes:
 			if o.err != nil {
-				gone++
+				if errors.Is(o.err, ErrDisconnected) {
+					gone++
+				} else {
+					other = o.err
+				}
 				continue
 			}
 			answers = append(answers, &Answer{o.socket.id, o.args})
 		case <-ctx.Done():
-			return answers, errors.Join(err, ackError(ctx))
+			return answers, errors.Join(err, other, ackError(ctx))
 		}
 	}
+	err = errors.Join(err, other)
 	if gone > 0 {
 		err = errors.Join(err, fmt.Errorf("%d of %d sockets left before they answered: %w", gone, len(asked.sockets), ErrDisconnected))
 	}

@@ -24,6 +24,7 @@ type client struct {
 	box     *mailbox     // of all sockets; nil: each has its own
 	waiting atomic.Int32 // handlers that wait for an ack of this client
 	halfway bool         // attachments are awaited; the reader's own
+	pace    pace         // the reader's own
 
 	mu      sync.Mutex
 	sockets []*Socket   // few: a scan beats a map
@@ -55,6 +56,9 @@ func newClient(reg *Registry, sess *engine.Session) *client {
 		c.box = new(mailbox)
 	}
 	reg.stats.clients.Add(1)
+	if rate := reg.cfg.Limits.PacketsPerSecond; rate > 0 {
+		c.pace = pace{left: int32(rate), seen: reg.now()}
+	}
 	if d := reg.cfg.ConnectTimeout; d > 0 {
 		c.timer = time.AfterFunc(d, func() {
 			reg.stats.rejected("connect timeout")
@@ -86,7 +90,7 @@ func (c *client) Message(data []byte, binary, owned bool) {
 	}
 	c.watchHalf(ok)
 	if ok {
-		c.handle(&p, len(data))
+		c.handle(&p)
 	}
 }
 
@@ -111,7 +115,10 @@ func (c *client) watchHalf(complete bool) {
 	})
 }
 
-func (c *client) handle(p *parser.Packet, size int) {
+func (c *client) handle(p *parser.Packet) {
+	if rate := c.reg.cfg.Limits.PacketsPerSecond; rate > 0 && !c.keepPace(rate) {
+		return
+	}
 	c.reg.stats.received.Add(1)
 	name, auth := p.Namespace, json.RawMessage(nil)
 	if c.sess.Protocol() == 3 {
@@ -120,6 +127,11 @@ func (c *client) handle(p *parser.Packet, size int) {
 		auth = p.JSON
 	}
 	if p.Type == parser.Connect {
+		if p.UnsafeKeys() {
+			c.reg.stats.rejected("keys")
+			c.refuse(name, errUnsafeKeys)
+			return
+		}
 		c.connect(name, auth)
 		return
 	}
@@ -129,10 +141,13 @@ func (c *client) handle(p *parser.Packet, size int) {
 	case s == nil || p.Type == parser.ConnectError:
 		c.reg.stats.rejected("state")
 		c.fail()
+	case p.UnsafeKeys():
+		c.reg.stats.rejected("keys")
+		s.refuseKeys(p)
 	case p.Type == parser.Event:
-		c.event(s, p, size)
+		c.event(s, p)
 	case p.Type == parser.Ack:
-		s.resolve(p)
+		s.resolve(p, nil)
 	case p.Type == parser.Disconnect:
 		c.forget(s, false)
 		s.close(ReasonClient)
@@ -140,28 +155,30 @@ func (c *client) handle(p *parser.Packet, size int) {
 }
 
 // event puts an event into its socket's mailbox, waiting for room if need be.
-func (c *client) event(s *Socket, p *parser.Packet, size int) {
-	e := &Event{Socket: s, Args: p.Args(), id: p.ID, size: size}
+func (c *client) event(s *Socket, p *parser.Packet) {
+	e := &Event{Socket: s, Args: p.Args(), id: p.ID, size: sizeOf(p.Payload)}
 	name := p.EventBytes()
 	if e.handler = s.ns.hooks.Load().handlers[string(name)]; e.handler != nil {
 		e.Name = e.handler.name
 	} else {
 		e.Name = string(name)
 	}
-	j := job{event: e}
-	for !s.mail().put(s, j, false) {
+	for {
+		space := s.mail().putEvent(e, 1)
+		if space == nil {
+			break
+		}
 		// A handler that waits for an ack of this client would wait for ever if
 		// we stopped reading. It may run ahead, up to a point.
 		if c.waiting.Load() > 0 {
-			if s.mail().overflow(s) {
+			if s.mail().putEvent(e, overflowFactor) != nil {
 				c.reg.stats.rejected("events")
 				c.sess.Close()
 				return
 			}
-			s.mail().put(s, j, true)
 			break
 		}
-		space := s.mail().wait()
+		c.Handled() // it may be another socket's handler for which this one's waits
 		s.mail().start(s)
 		select {
 		case <-space:
@@ -173,6 +190,29 @@ func (c *client) event(s *Socket, p *parser.Packet, size int) {
 	if !slices.Contains(c.dirty, s) {
 		c.dirty = append(c.dirty, s)
 	}
+}
+
+var errUnsafeKeys = &Error{Code: "bad_request", Message: "objects with the keys __proto__, constructor or prototype are not taken"}
+
+// refuseKeys answers an event that has such keys, and fails who waits for an ack that has.
+func (s *Socket) refuseKeys(p *parser.Packet) {
+	switch {
+	case p.Type == parser.Ack:
+		s.resolve(p, errUnsafeKeys)
+	case p.ID >= 0:
+		if data, err := parser.Marshal(answerTo(errUnsafeKeys)); err == nil {
+			_ = s.send(&parser.Packet{Type: parser.Ack, Namespace: s.ns.name, ID: p.ID, Payload: data})
+		}
+	}
+}
+
+// sizeOf is how many bytes a payload holds.
+func sizeOf(p parser.Payload) int {
+	n := len(p.JSON)
+	for _, b := range p.Attachments {
+		n += len(b)
+	}
+	return n
 }
 
 // waitCheck is how often a reader that waits for room looks up.
@@ -194,11 +234,11 @@ func (c *client) Upgraded() {
 		if len(hooks) == 0 {
 			continue
 		}
-		s.mail().put(s, job{run: func() {
+		s.mail().put(func() { // once in a session's life
 			for _, f := range hooks {
 				s.ns.report(s, s.ns.guard("OnUpgrade", func() error { f(s.Context(), s); return nil }))
 			}
-		}}, true)
+		})
 		s.mail().start(s)
 	}
 }
@@ -365,7 +405,7 @@ func (c *client) enter(ctx context.Context, name string, auth json.RawMessage) {
 	c.mu.Unlock()
 	switch {
 	case s != nil:
-		s.mail().put(s, job{run: s.start}, true)
+		s.mail().put(s.start)
 		s.mail().start(s)
 	case err != nil:
 		c.refuse(name, err)

@@ -35,10 +35,10 @@ func (s *Socket) hold(b *engine.Batch) bool {
 	} else if !e.full {
 		// As a queue that overflows: nobody goes on with a gap. Our caller may hold locks.
 		e.full = true
-		s.mail().put(s, job{run: func() {
+		s.mail().put(func() {
 			s.ns.reg.stats.rejected("events")
 			s.client.sess.Close()
-		}}, true)
+		})
 	}
 	return true
 }

@@ -38,7 +38,8 @@ func (e *Event) Decode(into ...any) error {
 func (e *Event) WantsAck() bool { return e.id >= 0 && !e.acked.Load() }
 
 // Ack answers the event, once. It may be called after the handler has returned.
-// It fails with ErrNoAck if no ack was asked for, or it was sent already.
+// It fails with ErrNoAck if no ack was asked for, or it was sent already, and
+// as Socket.Emit does if it can't be sent; another Ack may follow then.
 func (e *Event) Ack(args ...any) error {
 	if e.id < 0 || !e.acked.CompareAndSwap(false, true) {
 		return ErrNoAck
@@ -51,9 +52,12 @@ func (e *Event) Ack(args ...any) error {
 }
 
 func (e *Event) answer(args []any) error {
-	s := e.Socket
-	if s.ns.reg.cfg.Codec == parser.JSON {
+	s, reg := e.Socket, e.Socket.ns.reg
+	if reg.cfg.Codec == parser.JSON {
 		packet, err := parser.EncodeAck(s.ns.name, e.id, args...)
+		if err == nil {
+			err = reg.checkAttachments(len(packet.Binary))
+		}
 		if err != nil {
 			return err
 		}
@@ -61,6 +65,9 @@ func (e *Event) answer(args []any) error {
 		return nil
 	}
 	data, err := parser.Marshal(args...)
+	if err == nil {
+		err = reg.checkAttachments(len(data.Attachments))
+	}
 	if err != nil {
 		return err
 	}

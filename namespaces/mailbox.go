@@ -4,18 +4,36 @@ import "sync"
 
 // mailbox runs a socket's handlers (with Config.OneByOne a client's) one at a
 // time, in order. It has a worker only while there is something to run.
+//
+// What may wait is bounded for each kind of job: events by Limits.WaitingEvents
+// and WaitingBytes, notes of outgoing events by the same numbers, callbacks of
+// acks by Limits.PendingAcks. The rest comes once for a socket: its start, its
+// upgrade and its end.
 type mailbox struct {
 	mu      sync.Mutex
 	jobs    *jobs // nil while empty
-	bytes   int
+	events  load  // that wait for their handler
+	notes   load  // of outgoing events
 	running bool
 	space   chan struct{} // made by a reader that waits for room
+}
+
+// load is how much of something waits.
+type load struct{ n, bytes int }
+
+func (l *load) add(size int)  { l.n++; l.bytes += size }
+func (l *load) take(size int) { l.n--; l.bytes -= size }
+
+// full reports whether as much waits as may, times factor.
+func (l *load) full(limits *Limits, factor int) bool {
+	return l.n/factor >= limits.WaitingEvents || l.bytes/factor >= limits.WaitingBytes
 }
 
 // job is an event, or something else to run in its turn.
 type job struct {
 	event *Event
 	run   func()
+	note  int // of a note of an outgoing event: its size, at least 1
 }
 
 // jobs is a pooled list.
@@ -38,22 +56,50 @@ func (s *Socket) mail() *mailbox {
 	return &s.box
 }
 
-// put adds a job. It reports false if the mailbox is full; force adds it all the same.
-// The job waits for start.
-func (m *mailbox) put(s *Socket, j job, force bool) bool {
+// overflowFactor is how many times the limit may wait while a handler waits for an ack.
+const overflowFactor = 8
+
+// put adds a job, which waits for start.
+func (m *mailbox) put(run func()) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.add(job{run: run})
+}
+
+func (m *mailbox) add(j job) {
 	if m.jobs == nil {
 		m.jobs = jobLists.Get().(*jobs)
 	}
-	limits := &s.ns.reg.cfg.Limits
-	if !force && (len(m.jobs.list) >= limits.WaitingEvents || m.bytes >= limits.WaitingBytes) {
+	m.jobs.list = append(m.jobs.list, j)
+}
+
+// putEvent adds an event, unless factor times the limit wait already: then it
+// returns a channel that is closed when an event was taken out.
+func (m *mailbox) putEvent(e *Event, factor int) (full <-chan struct{}) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.events.full(&e.Socket.ns.reg.cfg.Limits, factor) {
+		if m.space == nil {
+			m.space = make(chan struct{})
+		}
+		return m.space
+	}
+	m.events.add(e.size)
+	m.add(job{event: e})
+	return nil
+}
+
+// putNote adds what shows an outgoing event of that size to the program, unless
+// the limit waits already.
+func (m *mailbox) putNote(s *Socket, size int, run func()) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.notes.full(&s.ns.reg.cfg.Limits, 1) {
 		return false
 	}
-	m.jobs.list = append(m.jobs.list, j)
-	if j.event != nil {
-		m.bytes += j.event.size
-	}
+	size = max(size, 1)
+	m.notes.add(size)
+	m.add(job{run: run, note: size})
 	return true
 }
 
@@ -89,50 +135,32 @@ func (m *mailbox) run(s *Socket) {
 		}
 		for i, j := range l.list {
 			l.list[i] = job{}
-			if j.run != nil {
+			m.taken(&j)
+			if j.event != nil {
+				j.event.Socket.dispatch(j.event)
+			} else {
 				j.run()
-				continue
 			}
-			j.event.Socket.dispatch(j.event)
-			m.taken(j.event.size)
 		}
 		l.release()
 	}
 }
 
-// taken makes room for what waits to be put.
-func (m *mailbox) taken(size int) {
+// taken makes room for what waits to be put: j is about to run.
+func (m *mailbox) taken(j *job) {
+	if j.event == nil && j.note == 0 {
+		return
+	}
 	m.mu.Lock()
-	m.bytes -= size
-	space := m.space
-	m.space = nil
+	var space chan struct{}
+	if j.event != nil {
+		m.events.take(j.event.size)
+		space, m.space = m.space, nil
+	} else {
+		m.notes.take(j.note)
+	}
 	m.mu.Unlock()
 	if space != nil {
 		close(space)
 	}
 }
-
-// wait returns a channel that is closed when something was taken out.
-func (m *mailbox) wait() <-chan struct{} {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.space == nil {
-		m.space = make(chan struct{})
-	}
-	return m.space
-}
-
-// overflow reports whether even a reader that must not wait has to stop.
-func (m *mailbox) overflow(s *Socket) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	limits := &s.ns.reg.cfg.Limits
-	waiting := 0
-	if m.jobs != nil {
-		waiting = len(m.jobs.list)
-	}
-	return waiting >= overflowFactor*limits.WaitingEvents || m.bytes >= overflowFactor*limits.WaitingBytes
-}
-
-// overflowFactor is how many times the limit may wait while a handler waits for an ack.
-const overflowFactor = 8

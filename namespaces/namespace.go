@@ -135,7 +135,8 @@ type Outgoing struct {
 
 // OnAnyOutgoing registers f to see every event that is sent to a socket of this
 // node, by itself or by a broadcast, acks excepted. f runs with the socket's handlers, so it sees an
-// event about when it is sent.
+// event about when it is sent. It only looks on: a socket of which more events wait for f than may
+// wait for its handlers (Limits.WaitingEvents, WaitingBytes) is sent them unseen (Stats.Unseen).
 func (ns *Namespace) OnAnyOutgoing(f func(ctx context.Context, s *Socket, out Outgoing)) {
 	ns.change(func(h *hooks) { h.anyOut = with(h.anyOut, f) })
 }

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -76,12 +77,17 @@ type Limits struct {
 	WaitingEvents       int           // per socket, before the connection isn't read any more; 1,024
 	WaitingBytes        int           // the same in bytes; 4 MiB
 	AttachmentTime      time.Duration // for the attachments of a packet to arrive; 10 s
+
+	// PacketsPerSecond is how many Socket.IO packets (events, acks, …) of one client
+	// are handled, over time; two seconds' worth may come at once. A client that sends more
+	// isn't cut off: its connection is read more slowly. Zero is no limit.
+	PacketsPerSecond int
 }
 
 func (l Limits) withDefaults() Limits {
 	def := func(v *int, d int) {
 		if *v = cmp.Or(*v, d); *v < 0 {
-			*v = int(^uint(0) >> 1)
+			*v = math.MaxInt
 		}
 	}
 	def(&l.NamespacesPerClient, 16)
@@ -91,6 +97,7 @@ func (l Limits) withDefaults() Limits {
 	def(&l.PendingAcks, 1_000)
 	def(&l.WaitingEvents, 1_024)
 	def(&l.WaitingBytes, 4<<20)
+	l.PacketsPerSecond = min(max(l.PacketsPerSecond, 0), maxRate)
 	l.AttachmentTime = cmp.Or(l.AttachmentTime, 10*time.Second)
 	return l
 }
@@ -113,8 +120,9 @@ type Recovery struct {
 // Registry holds the namespaces of one server. It is the engine.Handler that
 // turns sessions into clients.
 type Registry struct {
-	cfg Config
-	log *slog.Logger
+	cfg         Config
+	log         *slog.Logger
+	attachments int // of a packet that is sent, at most
 
 	mu       sync.RWMutex
 	names    map[string]*Namespace
@@ -122,7 +130,8 @@ type Registry struct {
 	onNew    []func(*Namespace)
 	children int
 	closed   bool
-	ending   atomic.Bool     // closed, for those who don't hold mu
+	ending   atomic.Bool // closed, for those who don't hold mu
+	born     time.Time
 	life     context.Context // ends with Close
 	stop     context.CancelFunc
 
@@ -154,10 +163,19 @@ func NewRegistry(cfg Config) (*Registry, error) {
 		}
 		cfg.Driver = d
 	}
-	reg := &Registry{cfg: cfg, log: cfg.Logger, names: map[string]*Namespace{}, running: newTally()}
+	reg := &Registry{cfg: cfg, log: cfg.Logger, attachments: sendable(&cfg), names: map[string]*Namespace{}, born: time.Now(), running: newTally()}
 	reg.life, reg.stop = context.WithCancel(context.Background())
 	_, err := reg.open("/", nil)
 	return reg, err
+}
+
+// sendable is how many attachments a packet may be sent with. Official clients count
+// those of JSON packets, and close the connection when there are more than they take.
+func sendable(cfg *Config) int {
+	if cfg.Codec != parser.JSON && cfg.PacketLimits.MaxAttachments == 0 {
+		return math.MaxInt
+	}
+	return cfg.PacketLimits.Resolved().MaxAttachments
 }
 
 // Of returns the namespace of that name and creates it if there is none.

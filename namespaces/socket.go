@@ -3,6 +3,7 @@ package namespaces
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -51,6 +52,8 @@ type Socket struct {
 	nextAck uint32
 	early   *early // while connecting, with Config.HoldEarly
 	passed  bool   // with it: the middlewares have let the socket in; the mailbox's own
+
+	callbacks int // of acks that have come, waiting in the mailbox
 
 	rec       *recovery // nil unless the socket can be recovered
 	recovered bool
@@ -169,7 +172,9 @@ func (s *Socket) In(room string) bool { return s.ns.index.Has(s, room) }
 
 // Emit sends an event to the client. Values are encoded as encoding/json does;
 // []byte anywhere in them goes as binary. It doesn't wait for the client, and returns
-// ErrDisconnected if it is known to be gone.
+// ErrDisconnected if it is known to be gone. Other errors say why the event can't be
+// sent: its name is reserved, a value can't be encoded, or there are more binary values
+// than clients take (parser.ErrTooManyAttachments).
 func (s *Socket) Emit(ctx context.Context, event string, args ...any) error {
 	state := s.state.Load()
 	if state >= closing {
@@ -178,7 +183,7 @@ func (s *Socket) Emit(ctx context.Context, event string, args ...any) error {
 	if s.ns.log == nil || s.rec == nil || state != connected {
 		return s.sendEvent(parser.NoID, event, args)
 	}
-	data, err := parser.MarshalEvent(event, args...)
+	data, err := s.ns.reg.marshalEvent(event, args)
 	if err != nil {
 		return err
 	}
@@ -189,7 +194,7 @@ func (s *Socket) Emit(ctx context.Context, event string, args ...any) error {
 func (s *Socket) sendEvent(id int64, event string, args []any) error {
 	reg := s.ns.reg
 	if reg.cfg.Codec != parser.JSON || len(s.ns.hooks.Load().anyOut) > 0 {
-		data, err := parser.MarshalEvent(event, args...)
+		data, err := reg.marshalEvent(event, args)
 		if err != nil {
 			return err
 		}
@@ -197,6 +202,9 @@ func (s *Socket) sendEvent(id int64, event string, args []any) error {
 		return s.send(&parser.Packet{Type: parser.Event, Namespace: s.ns.name, ID: id, Payload: data})
 	}
 	e, err := parser.EncodeEvent(s.ns.name, id, event, args...)
+	if err == nil {
+		err = reg.checkAttachments(len(e.Binary))
+	}
 	if err != nil {
 		return err
 	}
@@ -207,7 +215,7 @@ func (s *Socket) sendEvent(id int64, event string, args []any) error {
 // EmitVolatile is Emit for events that are of no use later: it is dropped
 // unless it can be written at once.
 func (s *Socket) EmitVolatile(ctx context.Context, event string, args ...any) error {
-	data, err := parser.MarshalEvent(event, args...)
+	data, err := s.ns.reg.marshalEvent(event, args)
 	if err != nil {
 		return err
 	}
@@ -299,7 +307,7 @@ func (s *Socket) close(reason string) {
 	for _, w := range acks {
 		w.fail(s, ErrDisconnected)
 	}
-	s.mail().put(s, job{run: func() { s.finish(reason, was == connected) }}, true)
+	s.mail().put(func() { s.finish(reason, was == connected) })
 	s.mail().start(s)
 }
 
@@ -341,6 +349,23 @@ func (s *Socket) vacate() {
 	ns.noteRooms(s, false, changes)
 }
 
+// marshalEvent is parser.MarshalEvent within the limit on attachments.
+func (reg *Registry) marshalEvent(event string, args []any) (parser.Payload, error) {
+	data, err := parser.MarshalEvent(event, args...)
+	if err == nil {
+		err = reg.checkAttachments(len(data.Attachments))
+	}
+	return data, err
+}
+
+// checkAttachments refuses a packet of which official clients would die.
+func (reg *Registry) checkAttachments(n int) error {
+	if n > reg.attachments {
+		return fmt.Errorf("server: %w: %d, of at most %d (Config.PacketLimits.MaxAttachments)", parser.ErrTooManyAttachments, n, reg.attachments)
+	}
+	return nil
+}
+
 // encode makes a batch of a packet; shared if more than one session gets it.
 func (reg *Registry) encode(p *parser.Packet, shared bool) (*engine.Batch, error) {
 	e, err := reg.cfg.Codec.Encode(p)
@@ -364,7 +389,7 @@ func newBatch(e parser.Encoded, shared bool) *engine.Batch {
 	return engine.NewBatch(shared, packets...)
 }
 
-// noteOutgoing shows an event to the OnAnyOutgoing hooks.
+// noteOutgoing shows an event to the OnAnyOutgoing hooks, unless as many wait as may.
 func (s *Socket) noteOutgoing(data parser.Payload) {
 	hooks := s.ns.hooks.Load().anyOut
 	if len(hooks) == 0 {
@@ -372,10 +397,14 @@ func (s *Socket) noteOutgoing(data parser.Payload) {
 	}
 	p := parser.Packet{Type: parser.Event, Payload: data}
 	out := Outgoing{p.Event(), p.Args()}
-	s.mail().put(s, job{run: func() {
+	ok := s.mail().putNote(s, sizeOf(data), func() {
 		for _, f := range hooks {
 			s.ns.report(s, s.ns.guard("OnAnyOutgoing", func() error { f(s.Context(), s, out); return nil }))
 		}
-	}}, true)
+	})
+	if !ok {
+		s.ns.reg.stats.unseen.Add(1)
+		return
+	}
 	s.mail().start(s)
 }

@@ -11,7 +11,7 @@ type counters struct {
 	clients, sockets                        atomic.Int64 // now
 	joins, refused, recovered, notRecovered atomic.Int64
 	received, sent, broadcasts              atomic.Int64
-	unhandled, lateAcks                     atomic.Int64
+	unhandled, lateAcks, unseen, throttled  atomic.Int64
 	panics, handlerErrors                   atomic.Int64
 
 	mu      sync.Mutex
@@ -40,6 +40,8 @@ type Stats struct {
 	Broadcasts                          int64
 	Unhandled                           int64 // events without a handler
 	LateAcks                            int64 // acks that nobody waited for
+	Throttled                           int64 // packets that waited, by Limits.PacketsPerSecond
+	Unseen                              int64 // outgoing events that OnAnyOutgoing was too slow to see
 	Panics                              int64
 	HandlerErrors                       int64
 	Rejected                            map[string]int64 // clients closed, by reason
@@ -52,7 +54,7 @@ func (reg *Registry) Stats() Stats {
 		Clients: c.clients.Load(), Sockets: c.sockets.Load(),
 		Joins: c.joins.Load(), Refused: c.refused.Load(), Recovered: c.recovered.Load(), NotRecovered: c.notRecovered.Load(),
 		Received: c.received.Load(), Sent: c.sent.Load(), Broadcasts: c.broadcasts.Load(),
-		Unhandled: c.unhandled.Load(), LateAcks: c.lateAcks.Load(),
+		Unhandled: c.unhandled.Load(), LateAcks: c.lateAcks.Load(), Unseen: c.unseen.Load(), Throttled: c.throttled.Load(),
 		Panics: c.panics.Load(), HandlerErrors: c.handlerErrors.Load(),
 	}
 	c.mu.Lock()

@@ -37,14 +37,19 @@ type Decoder interface {
 	Reset()
 }
 
-// Limits bound what a Decoder takes. In each field zero is the default, and a
-// negative number is no limit.
+// Limits bound what a Decoder takes. In each number zero is the default, and a
+// negative one is no limit.
 type Limits struct {
-	MaxAttachments     int // of one packet. Default 10, which is also what official clients take
+	MaxAttachments     int // of one packet, received or sent. Default 10, which is also what official clients take
 	MaxAttachmentBytes int // of one packet's attachments together. Default 1,000,000
 	MaxDepth           int // of arrays and objects within each other. Default 64; never above 10,000
 	MaxEventName       int // bytes. Default 128
 	MaxNamespace       int // bytes. Default 255
+
+	// StrictKeys has packets marked (see Packet.UnsafeKeys) whose data has an
+	// object with a key named __proto__, constructor or prototype: JavaScript
+	// programs that merge such objects carelessly change more than they mean to.
+	StrictKeys bool
 }
 
 const noLimit = int(^uint(0) >> 1)

@@ -153,7 +153,7 @@ func at(err error, offset int) error {
 // check validates text as the data of p with n attachments, and fills p.elems.
 // text is UTF-8 and not empty.
 func (p *Packet) check(text []byte, n int, limits *Limits) error {
-	s := scanner{text: text, depth: limits.MaxDepth}
+	s := scanner{text: text, depth: limits.MaxDepth, strict: limits.StrictKeys}
 	if n > 0 {
 		s.found = &placeholders{count: n}
 	}
@@ -178,6 +178,7 @@ func (p *Packet) check(text []byte, n int, limits *Limits) error {
 	if err == nil && s.found != nil {
 		err = s.found.complete()
 	}
+	p.unsafe = s.unsafe
 	return err
 }
 

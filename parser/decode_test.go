@@ -96,6 +96,31 @@ func TestAttachmentBytes(t *testing.T) {
 	}
 }
 
+func TestStrictKeys(t *testing.T) {
+	for in, unsafe := range map[string]bool{
+		`2["e",{"__proto__":{"admin":true}}]`:           true,
+		`2["e",[{"a":[{"constructor":1}]}]]`:            true,
+		`31[{"prototype":null}]`:                        true,
+		`0{"a":{"__proto__":1}}`:                        true,
+		`2["e",{"\u005f_proto__":1}]`:                   true,
+		`2["e",{"__proto__ ":1,"Constructor":2,"":3}]`:  false,
+		`2["__proto__","constructor",["prototype"]]`:    false,
+		`2["e",{"proto":"__proto__","a\"__proto__":1}]`: false,
+	} {
+		for _, strict := range []bool{true, false} {
+			p, _, err := JSON.NewDecoder(Limits{StrictKeys: strict}).Text([]byte(in), false)
+			if err != nil || p.UnsafeKeys() != (unsafe && strict) {
+				t.Errorf("%s, strict %v: %v, %v", in, strict, p.UnsafeKeys(), err)
+			}
+		}
+	}
+	d := JSON.NewDecoder(Limits{StrictKeys: true})
+	d.Text([]byte(`51-["e",{"__proto__":`+ph0+`}]`), false)
+	if p, ok, err := d.Binary([]byte{1}, true); !ok || err != nil || !p.UnsafeKeys() {
+		t.Error("the keys of a packet with attachments are forgotten", ok, err)
+	}
+}
+
 // A thousand placeholders of one attachment turned 100 kB into 100 MB when
 // they were echoed by the official parser.
 func TestPlaceholderReuse(t *testing.T) {

@@ -56,8 +56,13 @@ type Packet struct {
 	// as it is for Disconnect. It must not be changed: others share it.
 	Payload
 
-	elems elements // of an event or ack, once scanned
+	elems  elements // of an event or ack, once scanned
+	unsafe bool
 }
+
+// UnsafeKeys reports whether a decoder with Limits.StrictKeys has found one of
+// the keys that they are about. What becomes of the packet is up to its receiver.
+func (p *Packet) UnsafeKeys() bool { return p.unsafe }
 
 // Event returns the name of an event: "" if it has none. A name that is a
 // number on the wire comes as its text.

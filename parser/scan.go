@@ -48,6 +48,14 @@ type scanner struct {
 
 	// Objects that stand for attachments are looked for if found isn't nil.
 	found *placeholders
+
+	strict, unsafe bool // unsafe keys are looked for; and one was found
+}
+
+// unsafeKey reports whether the JSON string key says a name that means more than
+// data to JavaScript.
+func unsafeKey(key []byte) bool {
+	return keyIs(key, "__proto__") || keyIs(key, "constructor") || keyIs(key, "prototype")
 }
 
 func (s *scanner) fail(i int, msg string) error {
@@ -192,6 +200,9 @@ func (s *scanner) object(start int) (end int, err error) {
 			return i, err
 		}
 		keyEnd := i
+		if s.strict && unsafeKey(s.text[key:i]) {
+			s.unsafe = true
+		}
 		if i = s.space(i); i >= len(s.text) || s.text[i] != ':' {
 			return i, s.fail(i, "expected a colon")
 		}

@@ -46,6 +46,8 @@ var (
 	descBroadcasts   = desc("broadcasts_total", "Events sent to rooms or namespaces.")
 	descUnhandled    = desc("events_unhandled_total", "Events without a handler.")
 	descLateAcks     = desc("acks_late_total", "Acks that nobody waited for.")
+	descThrottled    = desc("packets_throttled_total", "Packets of clients that sent more than limits.packets_per_second: they waited.")
+	descUnseen       = desc("events_unseen_total", "Events to clients that a program's OnAnyOutgoing hook was too slow to see.")
 	descPanics       = desc("handler_panics_total", "Panics in handlers.")
 	descHandlerError = desc("handler_errors_total", "Errors that handlers returned.")
 )
@@ -57,7 +59,7 @@ func (collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		descSessions, descOpened, descUpgraded, descClosed, descMessagesIn, descPacketsOut, descPayloadOut,
 		descRejected, descSockets, descNamespaces, descRooms, descJoins, descRefused, descRecoveries,
-		descReceived, descSent, descBroadcasts, descUnhandled, descLateAcks, descPanics, descHandlerError,
+		descReceived, descSent, descBroadcasts, descUnhandled, descLateAcks, descThrottled, descUnseen, descPanics, descHandlerError,
 	} {
 		ch <- d
 	}
@@ -105,6 +107,8 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	count(descBroadcasts, uint64(n.Broadcasts))
 	count(descUnhandled, uint64(n.Unhandled))
 	count(descLateAcks, uint64(n.LateAcks))
+	count(descThrottled, uint64(n.Throttled))
+	count(descUnseen, uint64(n.Unseen))
 	count(descPanics, uint64(n.Panics))
 	count(descHandlerError, uint64(n.HandlerErrors))
 }

@@ -73,6 +73,7 @@ func newIO(c *config.Config, p prepared, wt *wtconn.Server, log *slog.Logger) (*
 			MaxSessions:          int(l.Sessions),
 			MaxSessionsPerIP:     int(l.SessionsPerIP),
 			HandshakeRate:        int(l.HandshakesPerSecond),
+			ControlRate:          int(l.ControlPerSecond),
 		},
 		WebSocket: wsconn.Config{
 			MaxFragments: int(l.Fragments),
@@ -85,6 +86,7 @@ func newIO(c *config.Config, p prepared, wt *wtconn.Server, log *slog.Logger) (*
 			MaxDepth:           int(l.Depth),
 			MaxEventName:       int(l.EventName),
 			MaxNamespace:       int(l.NamespaceName),
+			StrictKeys:         l.StrictKeys,
 		},
 		ConnectTimeout: c.ConnectTimeout.Std(),
 		ClientFiles:    web.ClientFiles(),
@@ -97,6 +99,7 @@ func newIO(c *config.Config, p prepared, wt *wtconn.Server, log *slog.Logger) (*
 			WaitingEvents:       int(l.WaitingEvents),
 			WaitingBytes:        int(l.WaitingBytes),
 			AttachmentTime:      l.AttachmentTime.Std(),
+			PacketsPerSecond:    int(l.PacketsPerSecond),
 		},
 	}
 	if !c.Compression {

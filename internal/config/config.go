@@ -73,12 +73,15 @@ type Limits struct {
 	Sessions            Count    `koanf:"sessions" off:"true" help:"Clients on this node."`
 	SessionsPerIP       Count    `koanf:"sessions_per_ip" off:"true" help:"Clients of one address. With trusted_proxies: 100; without, clients behind a balancer may all share one address."`
 	HandshakesPerSecond Count    `koanf:"handshakes_per_second" off:"true" help:"New clients per second on this node."`
-	Attachments         Count    `koanf:"attachments" off:"true" help:"Binary values in one packet."`
+	PacketsPerSecond    Count    `koanf:"packets_per_second" off:"true" help:"Events, acks and the like that one client may send per second, over time; it is read more slowly then."`
+	ControlPerSecond    Count    `koanf:"control_per_second" off:"true" help:"The same for pings and pongs that the server did not ask for; who sends more is closed."`
+	Attachments         Count    `koanf:"attachments" off:"true" help:"Binary values in one packet, to or from a client. Official clients take 10."`
 	AttachmentBytes     Size     `koanf:"attachment_bytes" off:"true" help:"Bytes of one packet's binary values together."`
 	AttachmentTime      Duration `koanf:"attachment_time" help:"Time that they may take to arrive."`
 	Depth               Count    `koanf:"depth" off:"true" help:"Arrays and objects within each other."`
 	EventName           Size     `koanf:"event_name" off:"true" help:"Bytes of an event's name."`
 	NamespaceName       Size     `koanf:"namespace_name" off:"true" help:"Bytes of a namespace's name."`
+	StrictKeys          bool     `koanf:"strict_keys" help:"Refuse data with the keys __proto__, constructor or prototype, which may do harm in programs in JavaScript."`
 	NamespacesPerClient Count    `koanf:"namespaces_per_client" off:"true" help:"Namespaces that one client may be in."`
 	Namespaces          Count    `koanf:"namespaces" off:"true" help:"Namespaces on this node that exist by a pattern."`
 	RoomsPerSocket      Count    `koanf:"rooms_per_socket" off:"true" help:"Rooms of one socket, its own among them. max_rooms of a namespace is the limit for what clients join by themselves."`
@@ -145,6 +148,8 @@ func Default() Config {
 		Sessions:            -1,
 		SessionsPerIP:       -1,
 		HandshakesPerSecond: 500,
+		PacketsPerSecond:    1_000,
+		ControlPerSecond:    5,
 		Attachments:         10,
 		AttachmentBytes:     1_000_000,
 		AttachmentTime:      Duration(10 * time.Second),
