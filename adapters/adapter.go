@@ -38,11 +38,25 @@ type Local interface {
 
 	// Deliver queues a logged event for its local targets. The adapter calls it
 	// for every event of the log, its own node's too, one at a time and in the
-	// order of the log. A zero offset says that the event couldn't be logged.
-	// The adapter may hold a lock. It calls Flush soon.
+	// order of the log. A zero offset says that the log has not taken the event in
+	// time; it is delivered once more, the same op, when it has: to those who
+	// haven't got it. The adapter may hold a lock. It calls Flush soon.
 	Deliver(op *Op, at Offset)
 
 	// Flush writes what was queued. The adapter holds no lock. Calling it once
 	// for several events lets them leave together.
 	Flush()
+
+	// Taken says that another node has taken over a session of this one: its
+	// client is there. What is left of it here ends, without being saved.
+	Taken(private string)
+
+	// Lost says that events of the log may be missing here, up to an offset: the
+	// sessions that there are can't go on as if nothing had happened.
+	Lost(at Offset)
+
+	// Review saves the connected sessions anew whose saved state says that nothing was for them since
+	// its Last, which isn't true any more, and those of which that could be said
+	// now, since they were sent nothing after old. It calls done when all are saved.
+	Review(old Offset, done func())
 }

@@ -13,26 +13,54 @@ import (
 // are away, found by type assertion. Events get an offset from it, by which a client says what
 // it has received last.
 type Log interface {
-	// Append puts op in the log, publishes it, and has it delivered through
-	// Local.Deliver here, too. What one goroutine appends is delivered in order.
+	// Append puts op in the log, and so publishes it, and has it delivered through
+	// Local.Deliver here, too, now or soon: it doesn't wait for that. What one
+	// goroutine appends is delivered in order. It waits while too much is under
+	// way, and fails if ctx ends then.
 	Append(ctx context.Context, op *Op) error
 
-	// After returns up to limit events that follow offset, in order. It fails with
-	// ErrTrimmed if events that followed offset are not in the log any more.
-	After(ctx context.Context, at Offset, limit int) ([]Entry, error)
+	// Behind has f called as soon as all that was appended here so far has been
+	// delivered, in turn with Local.Deliver and before Local.Flush: for what goes to
+	// clients past the log and must not overtake what is in it. If nothing is under way it
+	// returns false, and f isn't called. f must not wait. It may be nil, for who
+	// only asks.
+	Behind(f func()) bool
 
-	// Save keeps a session for the time given, and forgets it if that is zero.
-	Save(ctx context.Context, s *Session, keep time.Duration) error
+	// After returns the stretch of the log that follows offset, about limit events
+	// long. It fails with ErrTrimmed if events that followed offset are not in the
+	// log any more, and with ErrAhead if offset is behind its end.
+	After(ctx context.Context, at Offset, limit int) (Page, error)
 
-	// Load returns the session that was saved last under a private id, or ErrUnknown.
-	Load(ctx context.Context, private string) (*Session, error)
+	// Save keeps the state of a session for the time given after it has ended,
+	// and for as long as this node lives if it has not. It is forgotten if that is zero. s isn't
+	// changed any more. Save doesn't wait; done is called once when the state is
+	// safe, or with the error for which it isn't: ErrTaken, ErrUnknown, or any other.
+	// What is saved later for the same session, is kept later.
+	Save(s *Session, keep time.Duration, done func(error))
+
+	// Take returns the session that was saved last under a private id, or
+	// ErrUnknown. From now on it is this node's: others can't save it any more.
+	Take(ctx context.Context, private string) (*Session, error)
+
+	// Outlives reports whether what is saved is of use when this process has died.
+	// The states of connected sessions are kept up to date then.
+	Outlives() bool
 }
 
 // Errors of a Log.
 var (
 	ErrTrimmed = errors.New("adapters: the log doesn't reach back that far")
 	ErrUnknown = errors.New("adapters: session unknown or expired")
+	ErrAhead   = errors.New("adapters: the log doesn't reach that far")
+	ErrTaken   = errors.New("adapters: another node has the session now")
 )
+
+// Page is a stretch of the log.
+type Page struct {
+	Entries []Entry // its events, in order
+	End     Offset  // it reaches up to here; later than the last entry if the log has other things, too
+	Last    bool    // nothing followed when it was read
+}
 
 // Entry is an event in the log.
 type Entry struct {
@@ -76,8 +104,8 @@ type Session struct {
 	Data    map[string]any `json:"data"`
 	From    Offset         `json:"from"`  // events up to here are not the session's
 	Last    Offset         `json:"last"`  // the last event that was sent to it; zero: none
-	Until   Offset         `json:"until"` // looked at for it, up to here
-	Ended   time.Time      `json:"ended"`
+	Until   Offset         `json:"until"` // nothing after Last up to here was for it; zero: not known
+	Ended   time.Time      `json:"ended"` // zero: it is connected, or was when its node died
 }
 
 // Stay says that a session was in a room for events after From up to To.

@@ -112,11 +112,20 @@ func (l *memoryLog) append(op *Op, size int, now time.Time) {
 	l.local.Deliver(op, l.tail)
 }
 
-func (l *memoryLog) After(_ context.Context, at Offset, limit int) ([]Entry, error) {
+// Behind has nothing to wait for: Append delivers at once.
+func (l *memoryLog) Behind(func()) bool { return false }
+
+// Outlives is false: the log ends with the process.
+func (l *memoryLog) Outlives() bool { return false }
+
+func (l *memoryLog) After(_ context.Context, at Offset, limit int) (Page, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if at.Compare(l.trimmed) < 0 {
-		return nil, ErrTrimmed
+		return Page{}, ErrTrimmed
+	}
+	if at.Compare(l.tail) > 0 {
+		return Page{}, ErrAhead
 	}
 	i, found := slices.BinarySearchFunc(l.events, at, func(e memoryEvent, at Offset) int { return e.At.Compare(at) })
 	if found {
@@ -127,27 +136,35 @@ func (l *memoryLog) After(_ context.Context, at Offset, limit int) ([]Entry, err
 	for j := range entries {
 		entries[j] = l.events[i+j].Entry
 	}
-	return entries, nil
+	if n > 0 {
+		at = entries[n-1].At
+	}
+	return Page{Entries: entries, End: at, Last: i+n == len(l.events)}, nil
 }
 
-func (l *memoryLog) Save(_ context.Context, s *Session, keep time.Duration) error {
+func (l *memoryLog) Save(s *Session, keep time.Duration, done func(error)) {
+	l.save(s, keep)
+	done(nil)
+}
+
+func (l *memoryLog) save(s *Session, keep time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if keep <= 0 {
 		delete(l.sessions, s.Private)
-		return nil
+		return
 	}
 	if l.closed {
-		return nil
+		return
 	}
 	until := time.Now().Add(keep)
 	l.sessions[s.Private] = savedSession{s, until}
 	l.expiring = append(l.expiring, expiry{s.Private, until})
 	l.schedule()
-	return nil
 }
 
-func (l *memoryLog) Load(_ context.Context, private string) (*Session, error) {
+// Take leaves the session where it is: it may be taken again until it expires.
+func (l *memoryLog) Take(_ context.Context, private string) (*Session, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s, ok := l.sessions[private]

@@ -87,10 +87,13 @@ func TestLogOrder(t *testing.T) {
 			}
 			after, err := log.After(ctx, at, 3)
 			want := min(3, 9-i)
-			if err != nil || len(after) != want {
-				t.Fatalf("after event %d: %d, %v", i, len(after), err)
+			if err != nil || len(after.Entries) != want || after.Last != (i >= 6) {
+				t.Fatalf("after event %d: %+v, %v", i, after, err)
 			}
-			for j, e := range after {
+			if want > 0 && after.End != after.Entries[want-1].At || want == 0 && after.End != at {
+				t.Errorf("after event %d: up to %v", i, after.End)
+			}
+			for j, e := range after.Entries {
 				if e != r.got[i+1+j] {
 					t.Errorf("after event %d: %v at %d", i, e, j)
 				}
@@ -123,13 +126,15 @@ func TestLogTrimmed(t *testing.T) {
 					t.Errorf("a gap was not told: %v", err)
 				}
 				// The last event that was dropped: nothing after it is missing.
-				if after, err := log.After(ctx, r.got[n-5].At, 9); err != nil || len(after) != 4 {
-					t.Errorf("%d events, %v", len(after), err)
+				if after, err := log.After(ctx, r.got[n-5].At, 9); err != nil || len(after.Entries) != 4 {
+					t.Errorf("%d events, %v", len(after.Entries), err)
 				}
 			})
 		})
 	}
 }
+
+func save(log Log, s *Session, keep time.Duration) { log.Save(s, keep, func(error) {}) }
 
 func TestSessionsExpire(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -137,19 +142,19 @@ func TestSessionsExpire(t *testing.T) {
 		l := a.(*memoryLog)
 		ctx := t.Context()
 		for i := range 3 {
-			log.Save(ctx, &Session{Private: fmt.Sprint(i)}, time.Minute)
+			save(log, &Session{Private: fmt.Sprint(i)}, time.Minute)
 			time.Sleep(10 * time.Second)
 		}
-		log.Save(ctx, &Session{Private: "1"}, 0) // taken up again
-		if _, err := log.Load(ctx, "1"); !errors.Is(err, ErrUnknown) {
+		save(log, &Session{Private: "1"}, 0) // ended on purpose
+		if _, err := log.Take(ctx, "1"); !errors.Is(err, ErrUnknown) {
 			t.Error(err)
 		}
 		log.Append(ctx, event("", 1))
 		time.Sleep(31 * time.Second)
-		if _, err := log.Load(ctx, "0"); !errors.Is(err, ErrUnknown) {
+		if _, err := log.Take(ctx, "0"); !errors.Is(err, ErrUnknown) {
 			t.Error(err)
 		}
-		if s, err := log.Load(ctx, "2"); err != nil || s.Private != "2" {
+		if s, err := log.Take(ctx, "2"); err != nil || s.Private != "2" {
 			t.Error(s, err)
 		}
 		// Nothing happens any more: all goes by itself.

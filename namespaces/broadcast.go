@@ -101,7 +101,7 @@ func (ns *Namespace) emit(ctx context.Context, op *adapters.Op, local bool) erro
 	if ns.log != nil && op.Recoverable() && !local {
 		return ns.log.Append(ctx, op)
 	}
-	ns.broadcast(op)
+	ns.broadcastInTurn(op)
 	if local {
 		return nil
 	}
@@ -111,33 +111,45 @@ func (ns *Namespace) emit(ctx context.Context, op *adapters.Op, local bool) erro
 // broadcast sends an event that isn't logged to its local receivers.
 func (ns *Namespace) broadcast(op *adapters.Op) {
 	var fan engine.Fanout
-	ns.fanOut(op, adapters.Offset{}, &fan)
+	ns.fanOut(op, delivery{}, &fan)
 	fan.Commit()
 }
 
 // fanOut appends an event to the queues of its local receivers. Those that
 // have to be flushed then are added to fan.
-func (ns *Namespace) fanOut(op *adapters.Op, at adapters.Offset, fan *engine.Fanout) {
+func (ns *Namespace) fanOut(op *adapters.Op, d delivery, fan *engine.Fanout) {
 	selection := ns.index.Select(op.Target)
 	n := selection.Max()
 	if n == 0 {
 		return
 	}
 	// Sockets that can't be recovered (clients of version 2) don't get the offset.
-	var logged, plain *engine.Batch
+	var plain, placed, doubtful *engine.Batch
 	outgoing := len(ns.hooks.Load().anyOut) > 0
 	sent := 0
 	for s := range selection.All() {
 		if state := s.state.Load(); state != connected && (state != connecting || !ns.reg.cfg.HoldEarly) {
 			continue
 		}
-		batch := &plain
-		if !at.IsZero() && s.rec != nil {
-			s.rec.last = at
-			batch = &logged
+		batch, offset := &plain, ""
+		if d.logged {
+			skip, certain := d.late, false
+			if s.rec != nil {
+				skip, certain = s.rec.note(ns, d)
+				batch, offset = &doubtful, unlogged
+			}
+			if skip {
+				continue
+			}
+			if certain {
+				batch, offset = &placed, ""
+				if placed == nil {
+					offset = d.at.String()
+				}
+			}
 		}
 		if *batch == nil {
-			if *batch = ns.eventBatch(op, at, batch == &logged, n > 1); *batch == nil {
+			if *batch = ns.eventBatch(op, offset, n > 1); *batch == nil {
 				return
 			}
 		}
@@ -166,10 +178,10 @@ func (ns *Namespace) fanOut(op *adapters.Op, at adapters.Offset, fan *engine.Fan
 }
 
 // eventBatch encodes an event for many. It returns nil if that is impossible.
-func (ns *Namespace) eventBatch(op *adapters.Op, at adapters.Offset, withOffset, shared bool) *engine.Batch {
+func (ns *Namespace) eventBatch(op *adapters.Op, offset string, shared bool) *engine.Batch {
 	p := parser.Packet{Type: parser.Event, Namespace: ns.name, ID: -1, Payload: op.Data}
-	if withOffset {
-		p.Payload = op.Data.With(at.String())
+	if offset != "" {
+		p.Payload = op.Data.With(offset)
 	}
 	b, err := ns.reg.encode(&p, shared)
 	if err != nil {
@@ -201,6 +213,7 @@ func (b Broadcast) Call(ctx context.Context, event string, args ...any) ([]*Answ
 		defer cancel()
 	}
 	op := &adapters.Op{Kind: adapters.Ask, Target: b.target(), Data: data, NoCompress: b.noCompress}
+	ns.settle()
 	asked := ns.askLocal(op)
 	defer asked.end()
 
@@ -311,6 +324,7 @@ func (b Broadcast) apply(ctx context.Context, op *adapters.Op) error {
 	if b.ns.isParent() {
 		return ErrParent
 	}
+	b.ns.settle()
 	local{b.ns}.Apply(op)
 	if b.local {
 		return nil
@@ -390,17 +404,4 @@ func (ns *Namespace) describe(t rooms.Target) []adapters.Socket {
 		}
 	}
 	return list
-}
-
-// lockOrder and unlockOrder bracket what needs one place in the log.
-func (ns *Namespace) lockOrder() {
-	if ns.log != nil {
-		ns.order.Lock()
-	}
-}
-
-func (ns *Namespace) unlockOrder() {
-	if ns.log != nil {
-		ns.order.Unlock()
-	}
 }

@@ -282,9 +282,9 @@ func (c *client) fail() {
 }
 
 // disconnect ends all namespaces in good order, then the connection.
-func (c *client) disconnect() {
+func (c *client) disconnect(waits bool) {
 	for _, s := range c.snapshot() {
-		s.Disconnect(false)
+		s.disconnect(false, waits)
 	}
 	c.sess.Close()
 }
@@ -454,14 +454,17 @@ func (s *Socket) start() {
 	if resume == nil || !ns.reg.cfg.Recovery.SkipMiddlewares {
 		for _, f := range hooks.use {
 			if err := ns.guard("middleware", func() error { return f(ctx, s) }); err != nil {
+				s.release(resume)
 				s.refuse(err)
 				return
 			}
 		}
 	}
 	s.passed = ns.reg.cfg.HoldEarly
+	s.prepareState(resume)
 	for {
 		if resume != nil && !s.replay(ctx, resume) {
+			s.release(resume)
 			return
 		}
 		admitted, again := s.admit(resume)
@@ -469,6 +472,7 @@ func (s *Socket) start() {
 			continue
 		}
 		if !admitted {
+			s.release(resume)
 			return
 		}
 		break

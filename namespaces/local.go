@@ -5,7 +5,6 @@ import (
 	"iter"
 
 	"github.com/roomcast/roomcast/adapters"
-	"github.com/roomcast/roomcast/engine"
 	"github.com/roomcast/roomcast/parser"
 )
 
@@ -14,7 +13,7 @@ type local struct{ ns *Namespace }
 
 var _ adapters.Local = local{}
 
-// Apply does op on the sockets of this node.
+// Apply does op on the sockets of this node. It doesn't wait for anything.
 func (l local) Apply(op *adapters.Op) {
 	ns := l.ns
 	switch op.Kind {
@@ -22,23 +21,51 @@ func (l local) Apply(op *adapters.Op) {
 		ns.broadcast(op)
 	case adapters.Join:
 		for s := range ns.index.Select(op.Target).All() {
-			if err := s.Join(op.Rooms...); err != nil && err != ErrDisconnected {
+			if err := s.join(op.Rooms, false); err != nil && err != ErrDisconnected {
 				ns.report(s, err)
 			}
 		}
 	case adapters.Leave:
 		for s := range ns.index.Select(op.Target).All() {
-			s.Leave(op.Rooms...)
+			s.leave(op.Rooms, false)
 		}
 	case adapters.Disconnect:
 		for s := range ns.index.Select(op.Target).All() {
-			s.Disconnect(op.Close)
+			s.disconnect(op.Close, false)
 		}
 	case adapters.ServerEmit:
 		if e := ns.serverEvent(op.Data); e != nil {
-			e.run(context.Background())
+			ns.runServerEvent(e)
 		}
 	}
+}
+
+// runServerEvent runs a handler after those of earlier server events, not on
+// the adapter's goroutine: it may wait for what that has to bring.
+func (ns *Namespace) runServerEvent(e *ServerEvent) {
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	if len(ns.events) >= ns.reg.cfg.Limits.WaitingEvents {
+		ns.reg.log.Error("too many server events wait for their handlers: one was dropped", "namespace", ns.name, "event", e.Name)
+		return
+	}
+	ns.events = append(ns.events, e)
+	if len(ns.events) > 1 {
+		return
+	}
+	ns.reg.running.begin()
+	go func() {
+		defer ns.reg.running.end()
+		for e := e; e != nil; {
+			e.run(context.Background())
+			ns.mu.Lock()
+			ns.events = ns.events[1:]
+			if e = nil; len(ns.events) > 0 {
+				e = ns.events[0]
+			}
+			ns.mu.Unlock()
+		}
+	}()
 }
 
 // Answer does op and yields what this node has to say.
@@ -76,28 +103,6 @@ func (l local) answerAsk(ctx context.Context, op *adapters.Op, yield func(adapte
 			return
 		}
 	}
-}
-
-// Deliver queues a logged event for the sockets of this node. It is called in
-// the order of the log.
-func (l local) Deliver(op *adapters.Op, at adapters.Offset) {
-	ns := l.ns
-	ns.order.Lock()
-	defer ns.order.Unlock()
-	if !at.IsZero() {
-		ns.tail = at
-	}
-	ns.fanOut(op, at, &ns.fan)
-}
-
-// Flush writes what Deliver has queued, outside all locks.
-func (l local) Flush() {
-	ns := l.ns
-	ns.order.Lock()
-	fan := ns.fan
-	ns.fan = engine.Fanout{}
-	ns.order.Unlock()
-	fan.Commit()
 }
 
 // ServerEvent is an event that another node has sent with ServerSideEmit.

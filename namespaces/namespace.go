@@ -34,10 +34,12 @@ type Namespace struct {
 	parent   *Namespace // of a child
 
 	mu      sync.RWMutex
-	sockets map[string]*Socket // by id; those that are connected, or just about to be
-	claims  map[string]*Socket // by private id; with recovery
-	freed   sync.Cond          // of mu: a claim was given up
-	joining int                // sockets between CONNECT and its answer
+	sockets map[string]*Socket   // by id; those that are connected, or just about to be
+	claims  map[string]*Socket   // by private id; with recovery
+	freed   sync.Cond            // of mu: a claim was given up
+	touched map[*Socket]struct{} // whose data has changed and isn't saved
+	events  []*ServerEvent       // the first one runs, the others wait
+	joining int                  // sockets between CONNECT and its answer
 	closed  bool
 
 	// order is held while a logged event is appended to its receivers, and while
@@ -45,6 +47,9 @@ type Namespace struct {
 	order sync.Mutex
 	tail  adapters.Offset // the last logged event that was delivered
 	fan   engine.Fanout   // sessions that Deliver has appended to, until Flush
+
+	homeless map[*adapters.Op]struct{} // delivered events that have no place in the log yet
+	doubt    uint64                    // how often there were none any more, plus one
 }
 
 // hooks are the program's functions. A set is never changed, only replaced.

@@ -1,35 +1,58 @@
 package namespaces
 
 import (
-	"context"
-	"encoding/json"
 	"errors"
 	"maps"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/roomcast/roomcast/adapters"
 	"github.com/roomcast/roomcast/engine"
-	"github.com/roomcast/roomcast/parser"
 )
 
 // recovery is what a socket that can be recovered keeps up to date while it is
 // connected. All but private is guarded by the namespace's order lock.
+//
+// Where the log outlives the process, the state is saved at each change, so
+// that it is never behind what the client knows: rooms are saved before they
+// take effect, and left after.
 type recovery struct {
 	private string
 	from    adapters.Offset // where it connected first
+	seen    adapters.Offset // events up to here have been replayed, or were before its time
 	last    adapters.Offset // the last logged event sent to it
 	stays   []adapters.Stay
+
+	claims  bool            // the saved state says that nothing was for the session since its Last,
+	claimed adapters.Offset // which is this
+	late    int             // changes that take too long to be saved
+	doubt   uint64          // Namespace.doubt at the last event that it got without a place in the log
+	lost    bool            // it may have missed events
+	loose   bool            // its state isn't kept any more: another node has it, or Redis has lost it
 }
+
+// unlogged is sent in place of an offset with what can't be found in the log (yet).
+// A client that names it when it comes back can't be recovered: what it has
+// received can't be told. The next event that has an offset mends that.
+const unlogged = "unlogged"
 
 // endedStays is how many left rooms are remembered. Events of a room left
 // longer ago than that can't be told apart: the session then starts later.
 const endedStays = 64
 
 func (r *recovery) join(room string, at adapters.Offset) {
-	if r != nil {
-		r.stays = append(r.stays, adapters.Stay{Room: room, From: at})
+	if r == nil {
+		return
 	}
+	for i := range r.stays { // it was announced
+		if s := &r.stays[i]; s.Room == room && s.To.IsZero() {
+			s.From = at
+			return
+		}
+	}
+	r.stays = append(r.stays, adapters.Stay{Room: room, From: at})
 }
 
 func (r *recovery) leave(room string, at adapters.Offset) {
@@ -61,13 +84,29 @@ func (r *recovery) enter(id string, ns *Namespace, resume *resumed) {
 	switch {
 	case r == nil:
 	case resume == nil:
-		r.from = ns.tail
+		r.from, r.seen = ns.tail, ns.tail
+		r.claims = true
 		// Rooms joined in a middleware are stays already.
 		r.stays = append(r.stays, adapters.Stay{Room: id, From: ns.tail})
 	default:
-		r.from, r.last = resume.session.From, resume.session.Last
+		r.from, r.last, r.seen = resume.session.From, resume.session.Last, resume.after
 		r.stays = append(slices.Clone(resume.session.Stays), r.stays...)
 	}
+}
+
+// note records that an event is for the socket. It says whether to leave it
+// out, as the client has it already, and whether the client may be told its offset.
+func (r *recovery) note(ns *Namespace, d delivery) (skip, certain bool) {
+	if d.at.IsZero() {
+		r.doubt = ns.doubt
+		return false, false
+	}
+	if d.at.Compare(r.seen) <= 0 {
+		return true, false
+	}
+	r.last = d.at
+	doubtful := r.doubt == ns.doubt
+	return d.late && doubtful, !doubtful && r.late == 0
 }
 
 // persists reports whether a client that went for that reason may come back.
@@ -79,191 +118,259 @@ func persists(reason string) bool {
 	return true
 }
 
-// saved returns the socket's state, as of one moment: the order lock and s.mu
-// are held, and nothing is delivered to it from now on.
-func (s *Socket) saved() *adapters.Session {
-	return &adapters.Session{
+// outlives reports whether the states of connected sockets are to be kept.
+func (ns *Namespace) outlives() bool { return ns.log != nil && ns.log.Outlives() }
+
+// snapshot returns the state of a connected socket, as of one moment: the order
+// lock and s.mu are held.
+func (s *Socket) snapshot() *adapters.Session {
+	state := &adapters.Session{
 		ID: s.id, Private: s.rec.private, Stays: slices.Clone(s.rec.stays), Data: maps.Clone(s.data),
-		From: s.rec.from, Last: s.rec.last, Until: s.ns.tail, Ended: time.Now(),
+		From: s.rec.from, Last: s.rec.last,
 	}
+	if s.rec.claims {
+		state.Until, s.rec.claimed = s.ns.tail, s.rec.last
+	}
+	return state
 }
 
-// save keeps a socket's state, if there is one to keep, for its client's return,
-// or has it forgotten if keep is zero.
-func (s *Socket) save(state *adapters.Session, keep time.Duration) {
-	if state != nil {
-		err := s.ns.log.Save(context.Background(), state, keep)
-		if err != nil {
-			s.ns.reg.log.Warn("a session could not be saved: its client will get a fresh one", "namespace", s.ns.name, "error", err)
-		}
-	}
-	s.unclaim()
+// ended returns the state of a socket to which nothing is delivered from now on.
+func (s *Socket) ended() *adapters.Session {
+	state := s.snapshot()
+	state.Until, state.Ended = s.ns.tail, time.Now()
+	return state
 }
 
-// unclaim gives up the private id.
-func (s *Socket) unclaim() {
-	if s.rec == nil {
+// saveTime is how long a change of a session's state is waited for.
+const saveTime = time.Second
+
+// saving is a state on its way to where it is safe.
+type saving struct {
+	s    *Socket
+	done chan struct{}
+	late bool // counted in s.rec.late; the order lock guards it
+	over bool
+	then func() // nil, or to be called when it is over
+}
+
+// keepUp saves the state of a connected socket after a change: the order lock
+// and s.mu are held. It returns nil if there is nothing to keep. Unless the
+// caller waits, the change is late from the start.
+func (s *Socket) keepUp(waits bool, then func()) *saving {
+	if s.rec == nil || s.rec.loose || !s.ns.outlives() {
+		return nil
+	}
+	c := &saving{s: s, done: make(chan struct{}), late: !waits, then: then}
+	if c.late {
+		s.rec.late++
+	}
+	s.ns.log.Save(s.snapshot(), s.ns.reg.cfg.Recovery.MaxDisconnection, c.end)
+	return c
+}
+
+// announce has rooms become part of the saved state before the socket joins
+// them: else what it gets through them could be what its client saw last, while
+// the state that is found when this node dies doesn't know of the rooms.
+func (s *Socket) announce(rooms []string) {
+	if s.rec == nil || !s.ns.outlives() {
 		return
 	}
-	s.ns.mu.Lock()
-	if s.ns.claims[s.rec.private] == s {
-		delete(s.ns.claims, s.rec.private)
-		s.ns.freed.Broadcast()
-	}
-	s.ns.mu.Unlock()
-}
-
-// claim takes the private id, unless another socket of the client has it.
-func (s *Socket) claim(private string) (other *Socket) {
-	s.ns.mu.Lock()
-	defer s.ns.mu.Unlock()
-	if other := s.ns.claims[private]; other != nil && other != s {
-		return other
-	}
-	s.ns.claims[private] = s
-	return nil
-}
-
-// claimAfter takes the private id as soon as other, which is ending, has given it up.
-// It reports false if a third socket was faster.
-func (s *Socket) claimAfter(other *Socket, private string) bool {
-	s.ns.mu.Lock()
-	defer s.ns.mu.Unlock()
-	for s.ns.claims[private] == other {
-		s.ns.freed.Wait()
-	}
-	if s.ns.claims[private] != nil {
-		return false
-	}
-	s.ns.claims[private] = s
-	return true
-}
-
-// resumed is an earlier session that a socket continues.
-type resumed struct {
-	session *adapters.Session
-	after   adapters.Offset // the client has everything up to here
-}
-
-// rooms returns the rooms to join again.
-func (r *resumed) rooms() []string {
-	if r == nil {
-		return nil
-	}
-	return r.session.Rooms()
-}
-
-// prepareRecovery gives the socket a private id: the one that its client brings
-// if its session can be continued without a gap, else a new one.
-func (s *Socket) prepareRecovery(ctx context.Context) *resumed {
-	if s.ns.log == nil || s.client.sess.Protocol() == 3 {
-		return nil
-	}
-	var auth struct {
-		Private string  `json:"pid"`
-		Offset  *string `json:"offset"`
-	}
-	if s.auth != nil && json.Unmarshal(s.auth, &auth) == nil && auth.Private != "" {
-		if r := s.resume(ctx, auth.Private, auth.Offset); r != nil {
-			return r
-		}
-		s.ns.reg.stats.notRecovered.Add(1)
-	}
-	s.rec = &recovery{private: newID()}
-	s.claim(s.rec.private)
-	return nil
-}
-
-// resume loads the session of a private id.
-func (s *Socket) resume(ctx context.Context, private string, offset *string) *resumed {
-	if other := s.claim(private); other != nil {
-		// The client is back before we noticed that it had gone. That ends the
-		// old connection, and saves its state.
-		if other.state.Load() == connecting {
-			return nil
-		}
-		other.client.end(string(engine.TransportClose))
-		other.client.sess.CloseNow()
-		// Its state is saved before it gives up the id.
-		if !s.claimAfter(other, private) {
-			return nil
-		}
-	}
-	s.rec = &recovery{private: private}
-	r := s.load(ctx, private, offset)
-	if r == nil {
-		s.unclaim()
-		s.rec = nil
-		return nil
-	}
-	s.id = r.session.ID
+	s.ns.order.Lock()
 	s.mu.Lock()
-	s.data = r.session.Data
+	var saved *saving
+	if s.state.Load() == connected && len(s.rec.stays)+len(rooms) <= s.ns.reg.cfg.Limits.RoomsPerSocket+endedStays {
+		for _, name := range rooms {
+			if !s.ns.index.Has(s, name) {
+				s.rec.join(name, s.ns.tail)
+			}
+		}
+		saved = s.keepUp(true, nil)
+	}
 	s.mu.Unlock()
-	return r
+	s.ns.order.Unlock()
+	saved.wait()
 }
 
-// load returns the session if nothing that it has to be told can be missing.
-func (s *Socket) load(ctx context.Context, private string, offset *string) *resumed {
-	saved, err := s.ns.log.Load(ctx, private)
+// end is told how the saving went.
+func (c *saving) end(err error) {
+	ns, r := c.s.ns, c.s.rec
+	ns.order.Lock()
+	c.over = true
+	if c.late {
+		r.late--
+	}
 	if err != nil {
-		return nil
+		r.loose = true
 	}
-	r := &resumed{session: saved, after: saved.From}
-	last := saved.Last.IsZero()
-	if offset != nil {
-		at, ok := adapters.ParseOffset(*offset)
-		if !ok || at.Compare(saved.From) < 0 || at.Compare(saved.Until) > 0 {
-			return nil
-		}
-		r.after = at
-		last = at == saved.Last
+	ns.order.Unlock()
+	close(c.done)
+	if c.then != nil {
+		c.then()
 	}
-	if last { // nothing up to Until is news
-		r.after = saved.Until
+	switch {
+	case errors.Is(err, adapters.ErrTaken):
+		local{ns}.Taken(r.private)
+	case err != nil:
+		ns.reg.log.Warn("a session's state could not be kept: its client will get a fresh one", "namespace", ns.name, "error", err)
 	}
-	if _, err := s.ns.log.After(ctx, r.after, 1); err != nil {
-		return nil
-	}
-	return r
 }
 
-// replayChunk is how many events of the log are looked at in one go.
-const replayChunk = 256
+// wait waits until the state is saved, for a bounded time: then the client isn't told any
+// offsets until it is, so that it can't come back to a state that is behind.
+func (c *saving) wait() {
+	if c == nil {
+		return
+	}
+	timer := time.NewTimer(saveTime)
+	defer timer.Stop()
+	select {
+	case <-c.done:
+	case <-timer.C:
+		c.s.ns.order.Lock()
+		if !c.over && !c.late {
+			c.late = true
+			c.s.rec.late++
+		}
+		c.s.ns.order.Unlock()
+	}
+}
 
-// replay sends what the client has missed, ahead of the answer to CONNECT, up
-// to the end of the log. What was logged meanwhile is for admit to find out.
-func (s *Socket) replay(ctx context.Context, r *resumed) bool {
+// touch has the socket's state saved soon: its data has changed.
+func (s *Socket) touch() {
+	if s.rec == nil || !s.ns.outlives() || s.state.Load() != connected {
+		return
+	}
 	ns := s.ns
-	for {
-		entries, err := ns.log.After(ctx, r.after, replayChunk)
-		if err != nil {
-			// It was trimmed under our hands. The client comes back, and gets a fresh session.
-			if !errors.Is(err, adapters.ErrTrimmed) {
-				ns.reg.log.Warn("a session's replay failed", "namespace", ns.name, "error", err)
-			}
-			s.client.sess.Close()
-			return false
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	if ns.touched == nil {
+		ns.touched = map[*Socket]struct{}{}
+	}
+	if len(ns.touched) == 0 {
+		time.AfterFunc(touchTime, ns.saveTouched)
+	}
+	ns.touched[s] = struct{}{}
+}
+
+// touchTime is how long changes of data are gathered.
+const touchTime = 50 * time.Millisecond
+
+func (ns *Namespace) saveTouched() {
+	ns.mu.Lock()
+	touched := ns.touched
+	ns.touched = nil
+	ns.mu.Unlock()
+	for s := range touched {
+		ns.order.Lock()
+		s.mu.Lock()
+		if s.state.Load() == connected {
+			s.keepUp(true, nil)
 		}
-		for _, e := range entries {
-			r.after = e.At
-			if !r.session.Wants(e) {
-				continue
-			}
-			if err := s.replayOne(e); err != nil {
-				return false
-			}
-			r.session.Last = e.At
-		}
-		if len(entries) < replayChunk {
-			return true
-		}
-		if s.client.sess.WaitRoom(ctx) != nil {
-			return false
-		}
+		s.mu.Unlock()
+		ns.order.Unlock()
 	}
 }
 
-func (s *Socket) replayOne(e adapters.Entry) error {
-	return s.send(&parser.Packet{Type: parser.Event, Namespace: s.ns.name, ID: -1, Payload: e.Op.Data.With(e.At.String())})
+// leaveState keeps a socket's last state, if there is one to keep, for its client's return,
+// or has it forgotten if keep is zero. Then, or after a bounded time, the private id is free.
+func (s *Socket) leaveState(state *adapters.Session, keep time.Duration) {
+	if state == nil {
+		s.unclaim()
+		return
+	}
+	unclaim := sync.OnceFunc(s.unclaim)
+	timer := time.AfterFunc(saveTime, unclaim)
+	s.ns.log.Save(state, keep, func(err error) {
+		timer.Stop()
+		if err != nil && !errors.Is(err, adapters.ErrTaken) && !errors.Is(err, adapters.ErrUnknown) {
+			s.ns.reg.log.Warn("a session could not be saved: its client will get a fresh one", "namespace", s.ns.name, "error", err)
+		}
+		unclaim()
+	})
+}
+
+// Taken ends what is left here of a session that another node has now.
+func (l local) Taken(private string) {
+	ns := l.ns
+	ns.mu.Lock()
+	s := ns.claims[private]
+	ns.mu.Unlock()
+	if s == nil {
+		return
+	}
+	ns.order.Lock()
+	s.rec.loose = true
+	ns.order.Unlock()
+	s.client.end(string(engine.TransportClose))
+	s.client.sess.CloseNow()
+}
+
+// Lost ends the connections of all sockets that count on being told everything. Their
+// clients come back to fresh sessions.
+func (l local) Lost(at adapters.Offset) {
+	ns := l.ns
+	ns.order.Lock()
+	if at.Compare(ns.tail) > 0 {
+		ns.tail = at
+	}
+	var list []*Socket
+	for _, s := range ns.Sockets() {
+		if s.rec != nil {
+			s.rec.lost = true
+			list = append(list, s)
+		}
+	}
+	ns.order.Unlock()
+	if len(list) == 0 {
+		return
+	}
+	ns.reg.stats.cutOff.Add(int64(len(list)))
+	ns.reg.running.begin()
+	go func() {
+		defer ns.reg.running.end()
+		for i, s := range list {
+			if i%lostPace == lostPace-1 {
+				select {
+				case <-time.After(100 * time.Millisecond):
+				case <-ns.reg.life.Done():
+				}
+			}
+			s.client.end(string(engine.TransportClose))
+			s.client.sess.CloseNow()
+		}
+	}()
+}
+
+// lostPace is how many clients are sent away in a tenth of a second, so that they don't all come back at once.
+const lostPace = 200
+
+// Review saves the states anew that say too much or too little about what their session was sent
+// since Last, and calls done when they are safe.
+func (l local) Review(old adapters.Offset, done func()) {
+	ns := l.ns
+	var left atomic.Int64
+	one := func() {
+		if left.Add(-1) == 0 {
+			done()
+		}
+	}
+	left.Add(1)
+	for _, s := range ns.Sockets() {
+		ns.order.Lock()
+		s.mu.Lock()
+		if r := s.rec; r != nil && s.state.Load() == connected {
+			valid := r.claims && r.last == r.claimed
+			quiet := r.last.Compare(old) <= 0
+			if !valid && (quiet || r.claims) {
+				r.claims = quiet
+				left.Add(1)
+				if s.keepUp(true, one) == nil {
+					left.Add(-1)
+				}
+			}
+		}
+		s.mu.Unlock()
+		ns.order.Unlock()
+	}
+	one()
 }

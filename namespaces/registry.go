@@ -294,7 +294,7 @@ var errClosed = errors.New("namespaces: server closed")
 
 // open makes a namespace, unless somebody else just did.
 func (reg *Registry) open(name string, parent *Namespace) (*Namespace, error) {
-	ns := &Namespace{reg: reg, name: name, parent: parent, sockets: map[string]*Socket{}}
+	ns := &Namespace{reg: reg, name: name, parent: parent, sockets: map[string]*Socket{}, doubt: 1}
 	ns.hooks.Store(&hooks{})
 	if parent != nil {
 		ns.hooks.Store(parent.hooks.Load())

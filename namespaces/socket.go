@@ -95,11 +95,12 @@ func (s *Socket) Context() context.Context { return (*socketContext)(s) }
 // see it in its JSON form (Broadcast.FetchSockets), and recovery restores it.
 func (s *Socket) Set(key string, value any) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if s.data == nil {
 		s.data = map[string]any{}
 	}
 	s.data[key] = value
+	s.mu.Unlock()
+	s.touch()
 }
 
 // Get returns what Set has kept under the key, or nil.
@@ -124,12 +125,19 @@ func (s *Socket) Data() map[string]any {
 
 // Join adds the socket to rooms, which come into being with their first member.
 // Once the socket has disconnected, Join does nothing and returns ErrDisconnected.
-func (s *Socket) Join(rooms ...string) error {
+func (s *Socket) Join(rooms ...string) error { return s.join(rooms, true) }
+
+// join is Join; waits says that it may wait until the rooms are part of the saved state.
+func (s *Socket) join(rooms []string, waits bool) error {
 	limits := &s.ns.reg.cfg.Limits
 	for _, name := range rooms {
 		if len(name) > limits.RoomName {
 			return ErrRoomName
 		}
+	}
+	if waits {
+		s.announce(rooms)
+		s.ns.settle()
 	}
 	s.ns.lockOrder()
 	s.mu.Lock() // keeps a closing socket from joining again
@@ -147,6 +155,9 @@ func (s *Socket) Join(rooms ...string) error {
 	for _, c := range changes {
 		s.rec.join(c.Room, s.ns.tail)
 	}
+	if !waits && len(changes) > 0 && s.state.Load() == connected {
+		s.keepUp(false, nil)
+	}
 	s.mu.Unlock()
 	s.ns.unlockOrder()
 	s.ns.noteRooms(s, true, changes)
@@ -154,13 +165,29 @@ func (s *Socket) Join(rooms ...string) error {
 }
 
 // Leave removes the socket from rooms.
-func (s *Socket) Leave(rooms ...string) {
+func (s *Socket) Leave(rooms ...string) { s.leave(rooms, true) }
+
+func (s *Socket) leave(rooms []string, waits bool) {
+	if waits {
+		s.ns.settle()
+	}
 	s.ns.lockOrder()
 	changes := s.ns.index.Leave(s, rooms...)
 	for _, c := range changes {
 		s.rec.leave(c.Room, s.ns.tail)
 	}
+	var saved *saving
+	if len(changes) > 0 && s.rec != nil {
+		s.mu.Lock()
+		if s.state.Load() == connected {
+			saved = s.keepUp(waits, nil)
+		}
+		s.mu.Unlock()
+	}
 	s.ns.unlockOrder()
+	if waits {
+		saved.wait()
+	}
 	s.ns.noteRooms(s, false, changes)
 }
 
@@ -227,8 +254,15 @@ func (s *Socket) EmitVolatile(ctx context.Context, event string, args ...any) er
 	if err != nil {
 		return err
 	}
-	if flush, _ := s.client.sess.AppendVolatile(b); flush {
-		s.client.sess.Flush()
+	sess := s.client.sess
+	if s.ns.underWay() && s.ns.behind(sess, func() bool {
+		flush, _ := sess.AppendVolatile(b)
+		return flush
+	}) {
+		return nil
+	}
+	if flush, _ := sess.AppendVolatile(b); flush {
+		sess.Flush()
 	}
 	return nil
 }
@@ -245,20 +279,40 @@ func (s *Socket) send(p *parser.Packet) error {
 
 func (s *Socket) queue(b *engine.Batch) {
 	s.ns.reg.stats.sent.Add(1)
-	if !s.hold(b) {
-		s.client.sess.Send(b)
+	if s.hold(b) {
+		return
 	}
+	sess := s.client.sess
+	if !s.ns.underWay() || !s.ns.behind(sess, func() bool { return sess.Append(b) }) {
+		sess.Send(b)
+	}
+}
+
+// sendNow is send that waits for nothing.
+func (s *Socket) sendNow(p *parser.Packet) error {
+	b, err := s.ns.reg.encode(p, false)
+	if err != nil {
+		return err
+	}
+	s.ns.reg.stats.sent.Add(1)
+	s.client.sess.Send(b)
+	return nil
 }
 
 // Disconnect takes the socket out of its namespace. With closeConn all other namespaces
 // of the client and the connection are closed, too; else the client may connect again.
-func (s *Socket) Disconnect(closeConn bool) {
+func (s *Socket) Disconnect(closeConn bool) { s.disconnect(closeConn, true) }
+
+func (s *Socket) disconnect(closeConn, waits bool) {
 	if closeConn {
-		s.client.disconnect()
+		s.client.disconnect(waits)
 		return
 	}
+	if waits {
+		s.ns.settle()
+	}
 	if s.state.Load() == connected {
-		_ = s.send(&parser.Packet{Type: parser.Disconnect, Namespace: s.ns.name, ID: -1})
+		_ = s.sendNow(&parser.Packet{Type: parser.Disconnect, Namespace: s.ns.name, ID: -1})
 	}
 	s.client.forget(s, true)
 	s.close(ReasonServer)
@@ -296,13 +350,16 @@ func (s *Socket) close(reason string) {
 		if persists(reason) {
 			keep = s.ns.reg.cfg.Recovery.MaxDisconnection
 		}
-		if keep > 0 || s.recovered {
-			saved = s.saved()
+		if s.rec.lost {
+			keep = 0
+		}
+		if !s.rec.loose && (keep > 0 || s.recovered || s.ns.log.Outlives()) {
+			saved = s.ended()
 		}
 	}
 	s.mu.Unlock()
 	s.ns.unlockOrder()
-	s.save(saved, keep)
+	s.leaveState(saved, keep)
 	s.life.end()
 	for _, w := range acks {
 		w.fail(s, ErrDisconnected)

@@ -16,6 +16,20 @@ type counters struct {
 
 	mu      sync.Mutex
 	reasons map[string]int64 // few, all from this package
+	freshBy map[string]int64 // likewise
+
+	cutOff, unkept atomic.Int64
+}
+
+// fresh counts a client that asked to continue and can't.
+func (c *counters) fresh(why string) {
+	c.notRecovered.Add(1)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.freshBy == nil {
+		c.freshBy = map[string]int64{}
+	}
+	c.freshBy[why]++
 }
 
 func (c *counters) rejected(reason string) {
@@ -31,12 +45,15 @@ func (c *counters) rejected(reason string) {
 // rest since the start.
 type Stats struct {
 	Clients, Sockets, Namespaces, Rooms int64
-	Joins                               int64 // sockets that joined a namespace
-	Refused                             int64 // CONNECTs answered with an error
-	Recovered                           int64 // sockets that continued an earlier connection
-	NotRecovered                        int64 // those that asked to, and got a fresh session
-	Received                            int64 // packets
-	Sent                                int64 // packets, one for each receiver
+	Joins                               int64            // sockets that joined a namespace
+	Refused                             int64            // CONNECTs answered with an error
+	Recovered                           int64            // sockets that continued an earlier connection
+	NotRecovered                        int64            // those that asked to, and got a fresh session
+	Fresh                               map[string]int64 // the same, by reason
+	CutOff                              int64            // sockets that were sent away, since they may have missed events
+	Unkept                              int64            // sockets that connected while their state could not be kept
+	Received                            int64            // packets
+	Sent                                int64            // packets, one for each receiver
 	Broadcasts                          int64
 	Unhandled                           int64 // events without a handler
 	LateAcks                            int64 // acks that nobody waited for
@@ -57,8 +74,10 @@ func (reg *Registry) Stats() Stats {
 		Unhandled: c.unhandled.Load(), LateAcks: c.lateAcks.Load(), Unseen: c.unseen.Load(), Throttled: c.throttled.Load(),
 		Panics: c.panics.Load(), HandlerErrors: c.handlerErrors.Load(),
 	}
+	s.CutOff, s.Unkept = c.cutOff.Load(), c.unkept.Load()
 	c.mu.Lock()
 	s.Rejected = maps.Clone(c.reasons)
+	s.Fresh = maps.Clone(c.freshBy)
 	c.mu.Unlock()
 	for _, ns := range reg.Namespaces() {
 		s.Namespaces++
