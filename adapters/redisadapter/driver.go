@@ -44,20 +44,5 @@ func (d *Driver) Close(ctx context.Context) error { return nil }
 // Healthy returns nil while this node hears itself through Redis.
 func (d *Driver) Healthy() error { return nil }
 
-// Stats are figures of a Driver since its start.
-type Stats struct {
-	Published       int64 // messages given to Redis
-	PublishFailed   int64 // messages that Redis didn't take, or that didn't fit into the queue
-	Received        int64 // messages of other nodes
-	Rejected        int64 // messages of others that could not be read
-	Reconnects      int64 // of subscribers
-	Deaf            int64 // times that a subscriber didn't hear its own probes
-	Requests        int64 // to other nodes
-	RequestTimeouts int64 // requests that ended without all answers
-	MissingNodes    int64 // answers that didn't come, in all of them
-	Queued          int64 // bytes that wait to be published, now
-	Nodes           int   // other Go nodes that are alive, now
-}
-
 // Stats returns the figures as of now.
 func (d *Driver) Stats() Stats { return Stats{} }

@@ -49,6 +49,8 @@ type reader struct {
 	owned bool // attachments may alias buf
 	max   int  // attachments
 
+	timestamps bool // ext type -1 is a date
+
 	json        []byte
 	attachments [][]byte
 }
@@ -282,12 +284,52 @@ func (r *reader) extension(h head) (defined bool, err error) {
 			return true, err
 		}
 	}
+	if h.ext == -1 && r.timestamps && (h.n == 4 || h.n == 8 || h.n == 12) {
+		return true, r.timestamp(h.n)
+	}
 	r.json = append(r.json, '[')
 	r.json = strconv.AppendInt(r.json, int64(h.ext), 10)
 	r.json = append(r.json, ',')
 	err = r.attach(h.n)
 	r.json = append(r.json, ']')
 	return true, err
+}
+
+// timestamp reads the time of MessagePack's own extension in its form of size bytes.
+func (r *reader) timestamp(size uint64) error {
+	var sec int64
+	var nsec uint64
+	switch size {
+	case 4:
+		n, err := r.uint(4)
+		if err != nil {
+			return err
+		}
+		sec = int64(n)
+	case 8:
+		n, err := r.uint(8)
+		if err != nil {
+			return err
+		}
+		sec, nsec = int64(n&(1<<34-1)), n>>34
+	default:
+		var err error
+		if nsec, err = r.uint(4); err != nil {
+			return err
+		}
+		n, err := r.uint(8)
+		if err != nil {
+			return err
+		}
+		sec = int64(n)
+	}
+	const limit = 8_640_000_000_000 // seconds; beyond that JavaScript has no dates
+	if sec > limit || sec < -limit {
+		r.json = append(r.json, "null"...)
+		return nil
+	}
+	r.json = appendDate(r.json, sec*1000+int64(nsec/1_000_000))
+	return nil
 }
 
 // appendDate appends a time as Date.prototype.toJSON does: null if JavaScript

@@ -3,6 +3,7 @@ package msgpack
 import (
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"math"
 	"strconv"
 
@@ -12,14 +13,17 @@ import (
 
 // AppendPayload appends p as one MessagePack value, with the attachments as
 // bin in the places of their placeholders. Integers take the fewest bytes;
-// numbers with a point, an exponent or more than 64 bits are float64.
+// numbers with a point, an exponent or more than 64 bits are float64. It fails
+// if values nest deeper than 1,000 levels: decoders in JavaScript recurse.
 func AppendPayload(dst []byte, p parser.Payload) ([]byte, error) {
 	places, err := p.Placeholders() // and p.JSON is valid
 	if err != nil {
 		return dst, err
 	}
 	w := writer{text: p.JSON, dst: dst, places: places, attachments: p.Attachments}
-	w.count()
+	if !w.count() {
+		return dst, errNesting
+	}
 	w.value()
 	return w.dst, nil
 }
@@ -34,8 +38,13 @@ type writer struct {
 	lengths     []uint32 // of the arrays and objects ahead, in the order of their starts
 }
 
-// count finds the lengths, which MessagePack wants first.
-func (w *writer) count() {
+const maxNesting = 1000
+
+var errNesting = errors.New("msgpack: values nest too deep")
+
+// count finds the lengths, which MessagePack wants first. It reports false if
+// values nest too deep.
+func (w *writer) count() bool {
 	var open []int // places in lengths
 	fresh := false // nothing yet in the innermost
 	places := w.places
@@ -66,8 +75,12 @@ func (w *writer) count() {
 			open = append(open, len(w.lengths))
 			w.lengths = append(w.lengths, 0)
 			fresh = true
+			if len(open) > maxNesting {
+				return false
+			}
 		}
 	}
+	return true
 }
 
 // stringEnd returns where the string that starts at i ends.
