@@ -193,7 +193,7 @@ func (srv *Server) write(w http.ResponseWriter, body []byte) error {
 	if _, err := w.Write(body); err != nil {
 		return err
 	}
-	if err := ctl.Flush(); err != nil && err != http.ErrNotSupported {
+	if err := ctl.Flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return err
 	}
 	return nil

@@ -3,6 +3,7 @@ package engine_test
 import (
 	"context"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -88,5 +89,22 @@ func TestReleasedPoll(t *testing.T) {
 		synctest.Wait()
 		h.closed("transport error: engine: poll connection closed prematurely")
 		time.Sleep(time.Second)
+	})
+}
+
+// TestLargeAnswerWithoutFlush: a large answer ended the session where the
+// host's ResponseWriter can't flush, since the error that says so is wrapped.
+func TestLargeAnswerWithoutFlush(t *testing.T) {
+	type plain struct{ http.ResponseWriter } // hides Flush, and Unwrap with it
+	middleware := func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { next.ServeHTTP(plain{w}, r) })
+	}
+	runUnder(t, engine.Config{}, middleware, func(h *host) {
+		sid := h.polling("")
+		large := strings.Repeat("x", 100_000)
+		h.do("POST", poll(sid), "4"+large)
+		h.expect(h.do("GET", poll(sid), ""), 200, "4"+large)
+		h.do("POST", poll(sid), "4still there")
+		h.expect(h.do("GET", poll(sid), ""), 200, "4still there")
 	})
 }
