@@ -1,0 +1,456 @@
+package ledger
+
+import (
+	"slices"
+	"time"
+
+	"github.com/roomcast/roomcast/queues"
+	"github.com/roomcast/roomcast/queues/internal/record"
+)
+
+// inbox is one inbox. Its entries have the numbers from base on.
+type inbox struct {
+	name    string
+	no      uint32
+	epoch   uint64
+	base    uint64
+	entries []entry
+	n       int // entries that aren't holes
+	bytes   int64
+	cursor  cursor
+	owners  []owner
+	topics  map[string]uint64 // topic -> number of its last entry
+	ids     ids
+	used    int64 // when last
+	stats   queues.InboxStats
+}
+
+// entry is what the ledger has in mind of an entry. Its size is negative if it is lost.
+type entry struct {
+	size    int32
+	expires int64
+}
+
+// cursor is what is stored of an inbox beside its entries.
+type cursor struct {
+	acked    uint64 // processed up to here
+	last     uint64 // number of the newest entry
+	overflow uint64 // the highest number that was lost since there was no room
+	expired  uint64 // the highest number that was lost by expiry
+}
+
+type owner struct {
+	queues.Owner
+	mirror bool
+	told   bool // of entries that it hasn't read yet
+}
+
+func (l *Ledger) inboxOf(name string) *inbox {
+	b := l.inboxes[name]
+	if b == nil {
+		l.nextNo++
+		l.epoch = max(l.epoch+1, uint64(l.now))
+		b = &inbox{name: name, no: l.nextNo, epoch: l.epoch, base: 1}
+		l.inboxes[name] = b
+		l.kv.Set(nameKey(keyInbox, name), numbers(uint64(b.no), b.epoch))
+	}
+	b.used = l.now
+	return b
+}
+
+func (l *Ledger) storeCursor(b *inbox) {
+	c := b.cursor
+	l.kv.Set(kindKey(keyCursor, b.no), numbers(c.acked, c.last, c.overflow, c.expired))
+}
+
+// Append does a call of InboxStore.Append.
+func (l *Ledger) Append(c *queues.AppendCall) {
+	c.Results = make([]queues.AppendResult, len(c.Entries))
+	b := l.inboxes[c.Inbox]
+	if b == nil {
+		if !slices.ContainsFunc(c.Entries, func(e *queues.Entry) bool { return e.Topic == "" }) {
+			for i := range c.Results {
+				c.Results[i].Skipped = true
+			}
+			return
+		}
+		b = l.inboxOf(c.Inbox)
+	}
+	c.Epoch, b.used = b.epoch, l.now
+	changed := l.expireFront(b)
+	l.turnIDs(&b.ids, keyEntryID, b.no, idWindow)
+	last := b.cursor.last
+	for i, e := range c.Entries {
+		c.Results[i] = l.append(b, e, &c.Limits, &c.Dropped)
+	}
+	if changed || c.Dropped > 0 {
+		l.storeCursor(b)
+	}
+	if b.cursor.last > last {
+		l.arrived(b)
+	}
+}
+
+// idWindow is how long the ids of entries are remembered, in ms.
+const idWindow = 5 * 60 * 1000
+
+func (l *Ledger) append(b *inbox, e *queues.Entry, limits *queues.InboxLimits, dropped *int) (res queues.AppendResult) {
+	if e.Topic != "" {
+		seq, member := b.topics[e.Topic]
+		if !member {
+			return queues.AppendResult{Skipped: true}
+		}
+		if seq >= e.TopicSeq {
+			return queues.AppendResult{Duplicate: true}
+		}
+	}
+	if e.ID != "" {
+		if seq, ok := b.ids.find(e.ID); ok {
+			return queues.AppendResult{Seq: seq, Duplicate: true}
+		}
+	}
+	size := e.Payload.Size()
+	if !l.makeRoomIn(b, size, limits, dropped) {
+		return queues.AppendResult{Err: queues.ErrQueueFull}
+	}
+	if e.Topic != "" {
+		b.topics[e.Topic] = e.TopicSeq
+		l.kv.Set(kindKey(keyTopic, b.no, []byte(e.Topic)...), numbers(e.TopicSeq))
+	}
+	b.cursor.last++
+	seq := b.cursor.last
+	r := record.Record{
+		Head:        record.Head{Stored: l.now, Size: size},
+		ID:          e.ID,
+		Topic:       e.Topic,
+		Headers:     e.Headers,
+		JSON:        e.Payload.JSON,
+		Attachments: e.Payload.Attachments,
+	}
+	if ttl := or(e.TTL, limits.TTL); ttl > 0 {
+		r.Expires = l.now + millis(ttl)
+	}
+	if len(b.entries) == 0 {
+		b.base = seq
+	}
+	b.entries = append(b.entries, entry{int32(size), r.Expires})
+	b.n++
+	b.bytes += int64(size)
+	l.kv.Set(seqKey(keyEntry, b.no, seq), record.Append(nil, &r))
+	if e.ID != "" {
+		b.ids.add(e.ID, seq)
+		l.kv.Set(idKey(keyEntryID, b.no, b.ids.start, e.ID), numbers(seq))
+	}
+	return queues.AppendResult{Seq: seq}
+}
+
+// makeRoomIn reports whether an entry of size fits, after dropping the oldest if that is what happens.
+func (l *Ledger) makeRoomIn(b *inbox, size int, limits *queues.InboxLimits, dropped *int) bool {
+	fits := func() bool {
+		return b.n < limits.MaxLen && b.bytes+int64(size) <= limits.MaxBytes && len(b.entries) < maxSpan
+	}
+	if fits() {
+		return true
+	}
+	if limits.Overflow != queues.DropOldest || int64(size) > limits.MaxBytes || limits.MaxLen < 1 {
+		return false
+	}
+	for !fits() {
+		b.cursor.overflow = b.base
+		b.stats.Dropped++
+		*dropped++
+		l.lose(b, 0)
+		b.trim()
+	}
+	return true
+}
+
+// maxSpan bounds the entries of an inbox together with the holes that expired ones have left among them.
+const maxSpan = 1 << 20
+
+// lose deletes entry i.
+func (l *Ledger) lose(b *inbox, i int) {
+	e := &b.entries[i]
+	if e.size < 0 {
+		return
+	}
+	l.kv.Delete(seqKey(keyEntry, b.no, b.base+uint64(i)))
+	b.n--
+	b.bytes -= int64(e.size)
+	*e = entry{size: -1}
+}
+
+// trim cuts holes off the front.
+func (b *inbox) trim() {
+	i := 0
+	for i < len(b.entries) && b.entries[i].size < 0 {
+		i++
+	}
+	b.base += uint64(i)
+	b.entries = b.entries[i:]
+	if len(b.entries) == 0 {
+		b.entries = nil
+	}
+}
+
+// expireAt loses entry i if its time is over.
+func (l *Ledger) expireAt(b *inbox, i int) bool {
+	e := b.entries[i]
+	if e.size < 0 || e.expires == 0 || e.expires > l.now {
+		return false
+	}
+	b.cursor.expired = max(b.cursor.expired, b.base+uint64(i))
+	b.stats.Expired++
+	l.lose(b, i)
+	return true
+}
+
+// expireFront loses entries at the front whose time is over. If it reports true the cursor must be stored.
+func (l *Ledger) expireFront(b *inbox) (any bool) {
+	for i := range b.entries {
+		if !l.expireAt(b, i) {
+			break
+		}
+		any = true
+	}
+	b.trim()
+	return any
+}
+
+// expireAll loses all entries whose time is over.
+func (l *Ledger) expireAll(b *inbox) {
+	any := false
+	for i := range b.entries {
+		any = l.expireAt(b, i) || any
+	}
+	b.trim()
+	if any {
+		l.storeCursor(b)
+	}
+}
+
+// arrived tells the owners.
+func (l *Ledger) arrived(b *inbox) {
+	for i := range b.owners {
+		if o := &b.owners[i]; !o.told {
+			o.told = true
+			l.events = append(l.events, Event{Node: o.Node, Inbox: b.name})
+		}
+	}
+}
+
+// Open does InboxStore.Open.
+func (l *Ledger) Open(name string, o queues.Owner, since *queues.Position, mirror bool) queues.Opened {
+	b := l.inboxOf(name)
+	l.expireAll(b)
+	if mirror && !slices.ContainsFunc(b.owners, func(o owner) bool { return !o.mirror }) {
+		b.owners = slices.DeleteFunc(b.owners, func(old owner) bool { return old.Owner == o })
+	} else {
+		l.takeOver(b, o)
+	}
+	b.owners = append(b.owners, owner{Owner: o, mirror: mirror, told: true}) // it reads now
+
+	known := since == nil || since.Epoch == b.epoch && since.Seq <= b.cursor.last
+	if known && since != nil && since.Seq > b.cursor.acked {
+		l.acknowledge(b, since.Seq)
+	}
+	c := b.cursor
+	opened := queues.Opened{Epoch: b.epoch, Acked: c.acked, First: b.base, Last: c.last}
+	if b.n == 0 {
+		opened.First = c.last + 1
+	}
+	switch {
+	case !known:
+		opened.Reason = queues.LostEpoch
+	case c.overflow > c.acked:
+		opened.Reason = queues.LostOverflow
+	case c.expired > c.acked:
+		opened.Reason = queues.LostExpired
+	default:
+		opened.Recovered = true
+	}
+	return opened
+}
+
+// takeOver ends the ownership of all but o.
+func (l *Ledger) takeOver(b *inbox, o queues.Owner) {
+	for _, old := range b.owners {
+		if old.Owner != o {
+			l.events = append(l.events, Event{Node: old.Node, Inbox: b.name, Owner: old.Owner})
+		}
+	}
+	b.owners = nil
+}
+
+func (b *inbox) owner(o queues.Owner) *owner {
+	for i := range b.owners {
+		if b.owners[i].Owner == o {
+			return &b.owners[i]
+		}
+	}
+	return nil
+}
+
+// Read does a call of InboxStore.Read.
+func (l *Ledger) Read(c *queues.ReadCall) {
+	b := l.inboxes[c.Inbox]
+	if b == nil || b.owner(c.Owner) == nil {
+		c.Err = queues.ErrTakenOver
+		return
+	}
+	b.used = l.now
+	b.owner(c.Owner).told = false
+	c.Acked, c.Last, c.Through = b.cursor.acked, b.cursor.last, b.cursor.last
+	after := max(c.After, c.Acked)
+	bytes, expired := 0, false
+	for i := int(max(after+1, b.base) - b.base); i < len(b.entries); i++ {
+		if len(c.Entries) >= c.Max || c.MaxBytes > 0 && bytes >= c.MaxBytes {
+			c.Through = b.base + uint64(i) - 1
+			break
+		}
+		if expired = l.expireAt(b, i) || expired; b.entries[i].size < 0 {
+			continue
+		}
+		if m := l.inboxMessage(b, b.base+uint64(i)); m != nil {
+			c.Entries = append(c.Entries, m)
+			bytes += int(b.entries[i].size)
+		}
+	}
+	if expired {
+		l.storeCursor(b)
+		b.trim()
+	}
+}
+
+func (l *Ledger) inboxMessage(b *inbox, seq uint64) *queues.InboxMessage {
+	r, err := record.Parse(l.kv.Get(seqKey(keyEntry, b.no, seq)))
+	if err != nil {
+		return nil
+	}
+	return &queues.InboxMessage{
+		Inbox:   b.name,
+		Epoch:   b.epoch,
+		Seq:     seq,
+		ID:      r.ID,
+		Topic:   r.Topic,
+		Headers: r.Headers,
+		Payload: queues.Payload{JSON: r.JSON, Attachments: r.Attachments},
+		Stored:  fromMillis(r.Stored),
+	}
+}
+
+// Acknowledge does a call of InboxStore.Acknowledge.
+func (l *Ledger) Acknowledge(c *queues.AcknowledgeCall) {
+	b := l.inboxes[c.Inbox]
+	switch {
+	case b == nil || b.owner(c.Owner) == nil:
+		c.Err = queues.ErrTakenOver
+		return
+	case c.At.Epoch != b.epoch:
+		c.Err = queues.Refuse(queues.CodeConflict, "the inbox has another epoch")
+		return
+	case c.At.Seq > b.cursor.last:
+		c.Err = queues.Refuse(queues.CodeConflict, "the inbox has no such entry yet")
+		return
+	}
+	b.used = l.now
+	if c.At.Seq > b.cursor.acked {
+		l.acknowledge(b, c.At.Seq)
+	}
+	c.Acked = b.cursor.acked
+}
+
+// many is from how many deletions on a range is better.
+const many = 64
+
+func (l *Ledger) acknowledge(b *inbox, seq uint64) {
+	b.cursor.acked = seq
+	end := 0
+	if seq >= b.base {
+		end = min(int(seq-b.base)+1, len(b.entries))
+	}
+	if end >= many {
+		l.kv.DeleteRange(seqKey(keyEntry, b.no, b.base), seqKey(keyEntry, b.no, seq+1))
+	}
+	for i := range end {
+		if e := &b.entries[i]; end >= many && e.size >= 0 {
+			b.n--
+			b.bytes -= int64(e.size)
+			e.size = -1
+		}
+		l.lose(b, i)
+	}
+	b.trim()
+	l.storeCursor(b)
+}
+
+// CloseInbox does InboxStore.CloseInbox.
+func (l *Ledger) CloseInbox(name string, o queues.Owner) {
+	if b := l.inboxes[name]; b != nil {
+		b.used = l.now
+		b.owners = slices.DeleteFunc(b.owners, func(old owner) bool { return old.Owner == o })
+	}
+}
+
+// DeleteInbox does InboxStore.DeleteInbox.
+func (l *Ledger) DeleteInbox(name string) {
+	b := l.inboxes[name]
+	if b == nil {
+		return
+	}
+	l.takeOver(b, queues.Owner{})
+	for topic := range b.topics {
+		l.leaveTopic(b, topic)
+	}
+	delete(l.inboxes, name)
+	l.kv.Delete(nameKey(keyInbox, name))
+	for _, kind := range []byte{keyCursor, keyEntry, keyTopic, keyEntryID} {
+		l.kv.DeleteRange(all(kind, b.no))
+	}
+}
+
+// SweepInboxes does InboxStore.SweepInboxes.
+func (l *Ledger) SweepInboxes(after string, idle time.Duration) (next string) {
+	if after == "" || l.names == nil {
+		l.names = make([]string, 0, len(l.inboxes))
+		for name := range l.inboxes {
+			l.names = append(l.names, name)
+		}
+		slices.Sort(l.names)
+	}
+	i, found := slices.BinarySearch(l.names, after)
+	if found {
+		i++
+	}
+	end := min(i+affordable, len(l.names))
+	for _, name := range l.names[i:end] {
+		b := l.inboxes[name]
+		if b == nil {
+			continue
+		}
+		l.expireAll(b)
+		l.turnIDs(&b.ids, keyEntryID, b.no, idWindow)
+		if b.n == 0 && len(b.owners) == 0 && len(b.topics) == 0 && b.used+idle.Milliseconds() <= l.now {
+			l.DeleteInbox(name)
+		}
+	}
+	if end == len(l.names) {
+		l.names = nil
+		return ""
+	}
+	return l.names[end-1]
+}
+
+// InboxStats does InboxStore.InboxStats.
+func (l *Ledger) InboxStats(name string) queues.InboxStats {
+	b := l.inboxes[name]
+	if b == nil {
+		return queues.InboxStats{}
+	}
+	l.expireAll(b)
+	s := b.stats
+	s.Epoch, s.Len, s.Bytes = b.epoch, b.n, b.bytes
+	s.Last, s.Acked = b.cursor.last, b.cursor.acked
+	s.Owners, s.Topics = len(b.owners), len(b.topics)
+	return s
+}
