@@ -164,6 +164,9 @@ func (s *Socket) handleEvent(ctx context.Context, hooks *hooks, e *Event) (err e
 			return err
 		}
 	}
+	if len(hooks.useEvent) > 0 { // they may have renamed it
+		e.handler = hooks.handlers[e.Name]
+	}
 	switch {
 	case e.handler != nil:
 		return e.handler.run(ctx, e)

@@ -97,8 +97,9 @@ func (ns *Namespace) Use(f func(ctx context.Context, s *Socket) error) {
 	ns.change(func(h *hooks) { h.use = with(h.use, f) })
 }
 
-// UseEvent adds a middleware for events, run before their handler. It may
-// change or replace the event's arguments. An error keeps the event from its handler and is dealt with as
+// UseEvent adds a middleware for events, run before their handler, in the order of
+// registration. It may change the event's name and arguments: the next middleware and the
+// handler see what it leaves. An error keeps the event from them and is dealt with as
 // if the handler had returned it.
 func (ns *Namespace) UseEvent(f func(ctx context.Context, e *Event) error) {
 	ns.change(func(h *hooks) { h.useEvent = with(h.useEvent, f) })

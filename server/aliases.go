@@ -44,6 +44,9 @@ const (
 	ReasonClient   = namespaces.ReasonClient   // the client left the namespace
 	ReasonServer   = namespaces.ReasonServer   // Socket.Disconnect
 	ReasonShutdown = namespaces.ReasonShutdown // Server.Shutdown
+
+	ReasonForced      = namespaces.ReasonForced      // Session.Close, or a packet that can't be taken
+	ReasonForcedLater = namespaces.ReasonForcedLater // the latter, of a polling client that hadn't a GET open
 )
 
 // Errorf returns an *Error: one that the client gets to see, with a code for
