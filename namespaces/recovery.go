@@ -59,6 +59,10 @@ func (r *recovery) leave(room string, at adapters.Offset) {
 	if r == nil {
 		return
 	}
+	if at.IsZero() { // nothing was logged yet: as if it had never been in
+		r.stays = slices.DeleteFunc(r.stays, func(s adapters.Stay) bool { return s.Room == room && s.To.IsZero() })
+		return
+	}
 	ended := 0
 	for i := range r.stays {
 		if stay := &r.stays[i]; stay.To.IsZero() {

@@ -233,3 +233,20 @@ func TestClientGoesDuringMiddleware(t *testing.T) {
 		}
 	})
 }
+
+// A room that a client had left before anything was sent in its namespace was
+// its room again when it recovered.
+func TestRoomLeftBeforeFirstEvent(t *testing.T) {
+	io, ts := serve(t, server.Config{Recovery: &server.Recovery{}})
+	ns := io.Of("/")
+	c := ts.Connect("/")
+	s := ns.Socket(c.ID())
+	s.Join("left")
+	s.Leave("left")
+	c.Close()
+	<-s.Context().Done()
+	d := ts.Connect("/", servertest.Auth(map[string]string{"pid": c.PrivateID()}))
+	if s := ns.Socket(d.ID()); !s.Recovered() || s.In("left") {
+		t.Errorf("recovered %v, in %q", s.Recovered(), s.Rooms())
+	}
+}

@@ -110,8 +110,8 @@ func TestOnAny(t *testing.T) {
 	}
 	want := []string{
 		"0my-event123false true <nil>", "1my-event123false true <nil>",
-		"0binary[1 2]false true <nil>", "1binary[1 2]false true <nil>",
-		"0known5true true <nil>", "1known5true true <nil>",
+		"0binary[1 2] false true <nil>", "1binary[1 2] false true <nil>",
+		"0known5 true true <nil>", "1known5 true true <nil>",
 	}
 	if !slices.Equal(seen, want) {
 		t.Errorf("seen %q, want %q", seen, want)
