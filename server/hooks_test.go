@@ -82,6 +82,7 @@ func TestUseEvent(t *testing.T) {
 	if want := []string{"stop 0 ", "stop 0 ", "stop 0 ", "stop 0 ", "panic 0 ", "panic 0 "}; !slices.Equal(run, want) {
 		t.Errorf("ran %q, want %q", run, want)
 	}
+	answer[string](t, c, "join", "woot") // what was reported before is there
 	if len(failed) != 3 || failed[0].Error() != "Authentication error" || c.Pending() != 0 {
 		t.Errorf("reported %v, %d events came", failed, c.Pending())
 	}

@@ -321,6 +321,7 @@ func (c *Client) write(p *parser.Packet) {
 // read takes what the server sends until the connection ends.
 func (c *Client) read(r io.Reader) {
 	defer close(c.done)
+	defer c.conn.Close() // as official clients do when their last namespace is gone
 	decoder := c.codec.NewDecoder(parser.Limits{})
 	rw := readWriter{r, c}
 	for {
