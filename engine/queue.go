@@ -41,6 +41,29 @@ func (s *Session) Append(b *Batch) (flush bool) {
 	return flush
 }
 
+// AppendAll is Append for several batches, with nothing else between them. f runs
+// once they are queued, and before any of them can be written or anything else can be
+// queued: what it changes is seen by whoever has heard of the batches, and by whoever
+// sends something after them. It must not call s or block. It runs in any case.
+func (s *Session) AppendAll(f func(), batches ...*Batch) (flush bool) {
+	s.mu.Lock()
+	first := false
+	if s.state.Load() == stateOpen {
+		for _, b := range batches {
+			ok := s.push(b)
+			first = first || !ok && !s.full
+			s.full = s.full || !ok
+		}
+		flush = s.claim()
+	}
+	f()
+	s.mu.Unlock()
+	if first {
+		s.server.slow(s)
+	}
+	return flush
+}
+
 // AppendVolatile is Append, but drops b unless the transport could take it
 // now: a GET is held, or the connection takes what is written to it and little
 // (64 packets, 64 KiB) is queued.

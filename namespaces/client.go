@@ -12,6 +12,7 @@ import (
 
 	"github.com/roomcast/roomcast/engine"
 	"github.com/roomcast/roomcast/parser"
+	"github.com/roomcast/roomcast/rooms"
 )
 
 // client is the Socket.IO side of one session: the namespaces that it has joined.
@@ -530,7 +531,6 @@ func (s *Socket) admit(resume *resumed) (admitted, again bool) {
 		return false, false
 	}
 
-	// First, so that whoever hears of the client from the client finds it here.
 	ns.mu.Lock()
 	ns.sockets[s.id] = s
 	ns.mu.Unlock()
@@ -546,13 +546,16 @@ func (s *Socket) admit(resume *resumed) (admitted, again bool) {
 		ns.unlockOrder()
 		return false, false
 	}
-	flush := s.client.sess.Append(b)
-	flush = s.releaseEarly() || flush
-	s.state.Store(connected)
-	s.recovered = resume != nil
+	// In one step with the answer: who hears of the client from the client finds it
+	// here, and what is sent to it as a member comes after the answer.
+	var changes []rooms.Change
 	names := append([]string{s.id}, resume.rooms()...)
-	ns.index.Add(s)
-	changes := ns.index.Join(s, names...)
+	flush := s.client.sess.AppendAll(func() {
+		s.state.Store(connected)
+		s.recovered = resume != nil
+		ns.index.Add(s)
+		changes = ns.index.Join(s, names...)
+	}, append([]*engine.Batch{b}, s.releaseEarly()...)...)
 	s.rec.enter(s.id, ns, resume)
 	s.mu.Unlock()
 	ns.unlockOrder()

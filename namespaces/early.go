@@ -43,14 +43,12 @@ func (s *Socket) hold(b *engine.Batch) bool {
 	return true
 }
 
-// releaseEarly queues what was held. s.mu is held.
-func (s *Socket) releaseEarly() (flush bool) {
+// releaseEarly returns what was held, to be queued now. s.mu is held.
+func (s *Socket) releaseEarly() []*engine.Batch {
 	if s.early == nil {
-		return false
+		return nil
 	}
-	for _, b := range s.early.batches {
-		flush = s.client.sess.Append(b) || flush
-	}
+	held := s.early.batches
 	s.early = nil
-	return flush
+	return held
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"regexp"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -249,4 +250,31 @@ func TestRoomLeftBeforeFirstEvent(t *testing.T) {
 	if s := ns.Socket(d.ID()); !s.Recovered() || s.In("left") {
 		t.Errorf("recovered %v, in %q", s.Recovered(), s.Rooms())
 	}
+}
+
+// A client could hear that it had joined, and tell the program so, before the
+// program could find it: while its session was being flushed the answer left at once.
+func TestMemberOnceAnswered(t *testing.T) {
+	io, ts := serve(t, server.Config{})
+	ns := io.Of("/")
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(func() {
+			for range 25 {
+				c, err := ts.TryConnect("/")
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				s := ns.Socket(c.ID())
+				if s == nil || !s.Connected() || !s.In(c.ID()) || ns.To(c.ID()).Emit(t.Context(), "welcome") != nil {
+					t.Error("the client is not a member yet")
+					return
+				}
+				c.Expect("welcome")
+				c.Close()
+			}
+		})
+	}
+	all.Wait()
 }
