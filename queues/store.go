@@ -98,7 +98,7 @@ type WorkStore interface {
 type PublishCall struct {
 	Queue  string
 	Drafts []*Draft
-	// Claim, if not nil, is done right after, for the same queue.
+	// Claim, if not nil, is done right after, for the same queue, unless there is an Err.
 	Claim *ClaimCall
 
 	Results []PublishResult // one for each draft

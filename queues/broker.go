@@ -1,0 +1,449 @@
+package queues
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"log/slog"
+	mathrand "math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+)
+
+// BrokerConfig is the configuration of a Broker. Fields are zero for their default.
+type BrokerConfig struct {
+	// Store keeps the messages. It is the caller's to close, after the broker.
+	Store Store
+
+	// Node names this broker among those that share the store; no two at any time have one name.
+	// Default: a random one.
+	Node string
+
+	// Authorize decides who may do what. Default OwnInbox.
+	Authorize Authorize
+
+	// Inbox bounds every inbox. Defaults: 10,000 entries, 16 MiB, 30 days, DropOldest.
+	Inbox InboxLimits
+	// InboxPayload is the largest payload of an entry in bytes. Default 256 KiB.
+	InboxPayload int
+	// InboxIdle is after which time an inbox that is empty and without subscriptions is forgotten.
+	// Default 30 days.
+	InboxIdle time.Duration
+	// Topics is how many topics an inbox may be subscribed to. Default 1000.
+	Topics int
+
+	// MaxWaiting and MaxWaitingBytes bound what producers of this node have handed over and the store has
+	// not stored yet; more is refused with CodeUnavailable. Defaults 65,536 messages and 64 MiB.
+	MaxWaiting      int
+	MaxWaitingBytes int64
+
+	// Timeout bounds a call of the store. Default 10 s.
+	Timeout time.Duration
+
+	Logger *slog.Logger
+}
+
+// Broker stands between a store and the producers and consumers of one node. What they do at the
+// same time it does together: one call of the store for all publishes, one for all claims,
+// one for all settlements.
+//
+// Its own methods, those of Client, are allowed everything.
+type Broker struct {
+	Client
+	cfg    BrokerConfig
+	store  Store
+	log    *slog.Logger
+	signer *signer
+
+	ctx    context.Context
+	cancel context.CancelFunc
+	tasks  sync.WaitGroup // listen, beat and sweep: begun by NewBroker only
+
+	publishes *stage[*publishing]
+	claims    *stage[*lane]
+	settles   *stage[*settling]
+	puts      *stage[*putting]
+	reads     *stage[*Inbox]
+	acks      *stage[*Inbox]
+	renewals  *stage[*lane]
+
+	rates   limiter
+	fanout  *Consumer
+	waiting waiting
+
+	mu      sync.Mutex
+	closed  bool
+	lanes   map[string]*lane
+	inboxes map[string][]*Inbox
+	number  uint64 // of the last consumer or owner
+	configs map[string]cachedConfig
+	beaten  time.Time // when the store was alive
+}
+
+// waiting counts what producers have handed over.
+type waiting struct {
+	mu    sync.Mutex
+	n     int
+	bytes int64
+}
+
+// NewBroker starts a broker. It returns an error if the store can't be reached.
+func NewBroker(ctx context.Context, c BrokerConfig) (*Broker, error) {
+	if c.Node == "" {
+		var id [9]byte
+		rand.Read(id[:])
+		c.Node = hex.EncodeToString(id[:])
+	}
+	if c.Authorize == nil {
+		c.Authorize = OwnInbox
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	c.Inbox.MaxLen = cmp.Or(c.Inbox.MaxLen, 10_000)
+	c.Inbox.MaxBytes = cmp.Or(c.Inbox.MaxBytes, 16<<20)
+	c.Inbox.TTL = cmp.Or(c.Inbox.TTL, 30*24*time.Hour)
+	c.Inbox.Overflow = cmp.Or(c.Inbox.Overflow, DropOldest)
+	c.InboxPayload = cmp.Or(c.InboxPayload, 256<<10)
+	c.InboxIdle = cmp.Or(c.InboxIdle, 30*24*time.Hour)
+	c.Topics = cmp.Or(c.Topics, 1000)
+	c.MaxWaiting = cmp.Or(c.MaxWaiting, 1<<16)
+	c.MaxWaitingBytes = cmp.Or(c.MaxWaitingBytes, 64<<20)
+	c.Timeout = cmp.Or(c.Timeout, 10*time.Second)
+
+	secret, err := c.Store.Secret(ctx)
+	if err != nil {
+		return nil, err
+	}
+	b := &Broker{
+		cfg:     c,
+		store:   c.Store,
+		log:     c.Logger,
+		signer:  newSigner(secret),
+		lanes:   map[string]*lane{},
+		inboxes: map[string][]*Inbox{},
+		configs: map[string]cachedConfig{},
+	}
+	b.Client = Client{b: b, trusted: true}
+	b.ctx, b.cancel = context.WithCancel(context.Background())
+	b.publishes = newStage(1024, b.publishAll)
+	b.claims = newStage(256, b.claimAll)
+	b.settles = newStage(1024, b.settleAll)
+	b.puts = newStage(512, b.putAll)
+	b.reads = newStage(256, b.readAll)
+	b.acks = newStage(1024, b.ackAll)
+	b.renewals = newStage(64, b.renewAll)
+
+	if _, err := b.store.Beat(ctx, c.Node); err != nil {
+		b.cancel()
+		return nil, err
+	}
+	b.beaten = time.Now()
+	b.tasks.Go(b.listen)
+	b.tasks.Go(b.beat)
+	b.tasks.Go(b.sweep)
+	if err := b.startFanout(ctx); err != nil {
+		b.cancel()
+		b.tasks.Wait()
+		return nil, err
+	}
+	return b, nil
+}
+
+// Node returns the broker's name.
+func (b *Broker) Node() string { return b.cfg.Node }
+
+// Close gives back what consumers hold, closes them and the inboxes that are open, and waits until the store has
+// done what was handed over, or ctx ends.
+func (b *Broker) Close(ctx context.Context) error {
+	b.mu.Lock()
+	if b.closed {
+		b.mu.Unlock()
+		return nil
+	}
+	b.closed = true
+	var consumers []*Consumer
+	for _, l := range b.lanes {
+		consumers = append(consumers, l.all()...)
+	}
+	var inboxes []*Inbox
+	for _, of := range b.inboxes {
+		inboxes = append(inboxes, of...)
+	}
+	b.mu.Unlock()
+
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		b.publishes.wait()
+		for _, c := range consumers {
+			c.Close()
+		}
+		for _, in := range inboxes {
+			in.Close(b.ctx)
+		}
+		for _, c := range consumers {
+			if h := c.handler.Load(); h != nil {
+				h.wait()
+			}
+		}
+		b.claims.wait()
+		b.settles.wait()
+		b.puts.wait()
+		b.reads.wait()
+		b.acks.wait()
+		b.renewals.wait()
+	}()
+	var err error
+	select {
+	case <-done:
+		err = b.store.Forget(ctx, b.cfg.Node)
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	b.cancel() // and with it every call of the store
+	<-done
+	b.tasks.Wait()
+	return err
+}
+
+func (b *Broker) isClosed() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.closed
+}
+
+// Healthy says what is wrong if the store has not answered for 3 s.
+func (b *Broker) Healthy() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed || time.Since(b.beaten) > 3*time.Second {
+		return ErrUnavailable
+	}
+	return nil
+}
+
+// call returns the context of a call of the store.
+func (b *Broker) call() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(b.ctx, b.cfg.Timeout)
+}
+
+// listen hears what the store has to tell.
+func (b *Broker) listen() {
+	for b.ctx.Err() == nil {
+		err := b.store.Listen(b.ctx, b.cfg.Node, (*ears)(b))
+		if b.ctx.Err() != nil {
+			return
+		}
+		b.log.Warn("queues: can't hear the store", "error", err)
+		b.pause(time.Second)
+		(*ears)(b).Missed()
+	}
+}
+
+// pause waits for about d, or until the broker ends.
+func (b *Broker) pause(d time.Duration) {
+	t := time.NewTimer(time.Duration((0.75 + 0.5*mathrand.Float64()) * float64(d)))
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-b.ctx.Done():
+	}
+}
+
+// ears is the broker as a Listener.
+type ears Broker
+
+func (e *ears) Ready(queue string) {
+	if l := (*Broker)(e).lane(queue); l != nil {
+		l.kick()
+	}
+}
+
+func (e *ears) Arrived(inbox string) {
+	b := (*Broker)(e)
+	b.reads.add(b.opened(inbox)...)
+}
+
+func (e *ears) TakenOver(inbox string, o Owner) {
+	for _, in := range (*Broker)(e).opened(inbox) {
+		if in.owner == o {
+			in.end(ErrTakenOver)
+		}
+	}
+}
+
+func (e *ears) Missed() {
+	b := (*Broker)(e)
+	b.mu.Lock()
+	var lanes []*lane
+	for _, l := range b.lanes {
+		lanes = append(lanes, l)
+	}
+	var inboxes []*Inbox
+	for _, of := range b.inboxes {
+		inboxes = append(inboxes, of...)
+	}
+	b.mu.Unlock()
+	for _, l := range lanes {
+		l.kick()
+	}
+	b.reads.add(inboxes...)
+}
+
+func (b *Broker) lane(queue string) *lane {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.lanes[queue]
+}
+
+func (b *Broker) opened(inbox string) []*Inbox {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.inboxes[inbox])
+}
+
+// beat says every second that this node is alive, and releases what nodes hold that aren't.
+func (b *Broker) beat() {
+	t := time.NewTicker(time.Second)
+	defer t.Stop()
+	failing := false
+	for {
+		select {
+		case <-t.C:
+		case <-b.ctx.Done():
+			return
+		}
+		ctx, cancel := b.call()
+		lost, err := b.store.Beat(ctx, b.cfg.Node)
+		cancel()
+		if b.ctx.Err() != nil {
+			return
+		}
+		if (err != nil) != failing {
+			failing = err != nil
+			if failing {
+				b.log.Error("queues: the store is unavailable", "error", err)
+			} else {
+				b.log.Info("queues: the store is available again")
+			}
+		}
+		if err != nil {
+			continue
+		}
+		b.mu.Lock()
+		b.beaten = time.Now()
+		b.mu.Unlock()
+		for _, node := range lost {
+			b.bury(node)
+		}
+	}
+}
+
+// bury releases what a lost node holds.
+func (b *Broker) bury(node string) {
+	ctx, cancel := b.call()
+	defer cancel()
+	names, err := b.store.Queues(ctx)
+	total := 0
+	for _, name := range names {
+		n, e := b.store.Release(ctx, name, node, nil)
+		if total += n; e != nil && !errors.Is(e, ErrNotFound) {
+			err = e
+		}
+	}
+	if err == nil {
+		err = b.store.Forget(ctx, node)
+	}
+	if err != nil {
+		return // the next beat tells of it again
+	}
+	b.log.Warn("queues: a node is gone", "node", node, "released", total)
+}
+
+// sweep lets time pass for queues and inboxes that nobody uses.
+func (b *Broker) sweep() {
+	after := ""
+	for n := 0; ; n++ {
+		b.pause(time.Second)
+		if b.ctx.Err() != nil {
+			return
+		}
+		ctx, cancel := b.call()
+		if n%15 == 14 {
+			names, _ := b.store.Queues(ctx)
+			for _, name := range names {
+				for range 40 {
+					if next, err := b.store.Sweep(ctx, name); err != nil || next != 0 {
+						break
+					}
+				}
+			}
+		}
+		if n%5 == 4 || after != "" {
+			after, _ = b.store.SweepInboxes(ctx, after, b.cfg.InboxIdle)
+		}
+		cancel()
+	}
+}
+
+// cachedConfig is what a queue's configuration was.
+type cachedConfig struct {
+	Config
+	at      time.Time
+	renewed bool // somebody asks for it
+}
+
+// configAge is how old what the broker knows of a configuration may be.
+const configAge = 5 * time.Second
+
+// config returns the configuration of a queue as it is, or was some seconds ago.
+func (b *Broker) config(ctx context.Context, queue string) (Config, error) {
+	b.mu.Lock()
+	c, ok := b.configs[queue]
+	if ok && !c.renewed && time.Since(c.at) > configAge && !b.closed {
+		c.renewed = true
+		b.configs[queue] = c
+		b.mu.Unlock()
+		// Those who ask meanwhile get the old one, so that publishing doesn't wait.
+		return b.askConfig(ctx, queue)
+	}
+	b.mu.Unlock()
+	if ok {
+		return c.Config, nil
+	}
+	return b.askConfig(ctx, queue)
+}
+
+func (b *Broker) askConfig(ctx context.Context, queue string) (Config, error) {
+	c, err := b.store.Config(ctx, queue)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case err == nil:
+		b.configs[queue] = cachedConfig{Config: c, at: time.Now()}
+	case errors.Is(err, ErrNotFound):
+		delete(b.configs, queue)
+	default:
+		if old, ok := b.configs[queue]; ok {
+			old.at, old.renewed = time.Now(), false
+			b.configs[queue] = old
+			return old.Config, nil
+		}
+	}
+	return c, err
+}
+
+func (b *Broker) forgetConfig(queue string) {
+	b.mu.Lock()
+	delete(b.configs, queue)
+	b.mu.Unlock()
+}
+
+// safety is when to look again although nothing was told: 1 to 5 s.
+func safety() time.Duration {
+	return time.Second + time.Duration(mathrand.Float64()*4*float64(time.Second))
+}

@@ -1,0 +1,315 @@
+package queues
+
+import (
+	"sync"
+	"time"
+)
+
+// lane is a queue that consumers of this node take from.
+//
+// Locks: Broker.mu, then lane.mu. Neither is held while the store or a consumer is called, except
+// ConsumerConfig.Alive and Open.
+type lane struct {
+	b     *Broker
+	queue string
+
+	mu        sync.Mutex
+	cfg       Config
+	consumers []*Consumer
+	next      int // whose turn it is
+	held      map[Ref]*hold
+	claiming  bool        // a claim is under way, or waits for its turn
+	again     bool        // something has changed since
+	doubtful  bool        // nobody knows whether a claim was done
+	failures  int         // claims that failed since one didn't
+	wake      *time.Timer // for the next claim
+	renewing  bool        // a renewal is under way
+	renewDue  time.Time   // when the next one begins
+	tick      *time.Timer // for the next renewal, or the next lease that ends
+	tickAt    time.Time
+}
+
+// maxClaim is how many messages a node claims at once, so that it can't hoard them.
+const maxClaim = 256
+
+func newLane(b *Broker, queue string) *lane {
+	return &lane{b: b, queue: queue, held: map[Ref]*hold{}}
+}
+
+// plan is a claim under way.
+type plan struct {
+	lane      *lane
+	call      *ClaimCall
+	consumers [][]*Consumer // whose each want is
+	total     int
+	sent      time.Time
+}
+
+// kick sees to it that there is a claim if there is credit.
+func (l *lane) kick() {
+	l.mu.Lock()
+	start := false
+	if l.claiming {
+		l.again = true
+	} else if l.credit() {
+		l.claiming = true
+		start = true
+	}
+	l.mu.Unlock()
+	if start {
+		l.b.claims.add(l)
+	}
+}
+
+// credit reports whether a consumer can take anything. The lane is locked.
+func (l *lane) credit() bool {
+	for _, c := range l.consumers {
+		if n, _ := c.credit(); n > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// plan returns the claim that the consumers want, or nil if they want nothing or there is one under way.
+func (l *lane) plan() *plan {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.claiming || l.doubtful || l.failures > 0 {
+		return nil
+	}
+	p := l.wants()
+	l.claiming = p != nil
+	return p
+}
+
+// wants adds up the credit of the consumers, each beginning the turn once. The lane is locked.
+func (l *lane) wants() *plan {
+	l.again = false
+	p := &plan{lane: l, call: &ClaimCall{Queue: l.queue, Node: l.b.cfg.Node, Wait: true}}
+	left := maxClaim
+	plain := -1 // the want of all that are alike
+	n := len(l.consumers)
+	for i := range n {
+		c := l.consumers[(l.next+i)%n]
+		messages, bytes := c.credit()
+		if messages = min(messages, left); messages == 0 {
+			continue
+		}
+		left -= messages
+		if c.cfg.Session == "" && bytes == 0 && !c.cfg.AtMostOnce {
+			if plain >= 0 {
+				p.call.Wants[plain].Messages += messages
+				p.consumers[plain] = append(p.consumers[plain], c)
+				continue
+			}
+			plain = len(p.call.Wants)
+		}
+		p.call.Wants = append(p.call.Wants, Want{
+			Session: c.cfg.Session, Grace: c.cfg.Grace, Messages: messages, Bytes: bytes, AtMostOnce: c.cfg.AtMostOnce,
+		})
+		p.consumers = append(p.consumers, []*Consumer{c})
+	}
+	if len(p.call.Wants) == 0 {
+		return nil
+	}
+	l.next++
+	p.total = maxClaim - left
+	p.sent = time.Now()
+	return p
+}
+
+// claimAll claims for all lanes that want something, in one call of the store.
+func (b *Broker) claimAll(lanes []*lane) {
+	var plans []*plan
+	var calls []*ClaimCall
+	for _, l := range lanes {
+		if !l.settleDoubts() {
+			continue
+		}
+		l.mu.Lock()
+		p := l.wants()
+		l.claiming = p != nil
+		l.mu.Unlock()
+		if p != nil {
+			plans = append(plans, p)
+			calls = append(calls, p.call)
+		}
+	}
+	if len(calls) == 0 {
+		return
+	}
+	ctx, cancel := b.call()
+	b.store.Claim(ctx, calls)
+	cancel()
+	for _, p := range plans {
+		p.lane.claimed(p)
+	}
+}
+
+// settleDoubts gives back what a claim that failed may have got for us. It reports false if that
+// can't be done now.
+func (l *lane) settleDoubts() bool {
+	l.mu.Lock()
+	doubtful := l.doubtful
+	refs := make([]Ref, 0, len(l.held))
+	for ref := range l.held {
+		refs = append(refs, ref)
+	}
+	l.mu.Unlock()
+	if !doubtful {
+		return true
+	}
+	ctx, cancel := l.b.call()
+	_, err := l.b.store.Release(ctx, l.queue, l.b.cfg.Node, refs)
+	cancel()
+	if err != nil {
+		l.failed(err)
+		return false
+	}
+	l.mu.Lock()
+	l.doubtful = false
+	l.mu.Unlock()
+	return true
+}
+
+// failed ends a claim that failed, and tries again later.
+func (l *lane) failed(err error) {
+	if isGone(err) {
+		l.mu.Lock()
+		l.claiming = false
+		l.mu.Unlock()
+		l.end(ErrNotFound)
+		return
+	}
+	l.mu.Lock()
+	l.claiming, l.doubtful = false, true
+	l.failures++
+	empty := len(l.consumers) == 0
+	if !empty {
+		l.after(min(100*time.Millisecond<<min(l.failures-1, 5), 2*time.Second))
+	}
+	l.mu.Unlock()
+	if empty {
+		l.b.leave(l)
+	}
+}
+
+// abandon ends a claim that wasn't done.
+func (l *lane) abandon() {
+	l.mu.Lock()
+	l.claiming = false
+	l.mu.Unlock()
+	l.kick()
+}
+
+// after kicks the lane when d has passed. The lane is locked.
+func (l *lane) after(d time.Duration) {
+	if l.wake == nil {
+		l.wake = time.AfterFunc(d, l.kick)
+		return
+	}
+	l.wake.Reset(d)
+}
+
+func (l *lane) stopTimers() {
+	if l.wake != nil {
+		l.wake.Stop()
+	}
+	if l.tick != nil {
+		l.tick.Stop()
+	}
+}
+
+// claimed hands what a claim has got to the consumers.
+func (l *lane) claimed(p *plan) {
+	if p.call.Err != nil {
+		l.failed(p.call.Err)
+		return
+	}
+	type delivery struct {
+		to *Consumer
+		ms []*Message
+	}
+	var out []delivery
+	var orphans []*hold
+	got := 0
+	l.mu.Lock()
+	l.failures = 0
+	l.cfg.Lease = p.call.Lease
+	for i := range p.call.Wants {
+		w := &p.call.Wants[i]
+		got += len(w.Got)
+		consumers := p.consumers[i]
+		first := len(out)
+		for _, c := range consumers {
+			out = append(out, delivery{to: c})
+		}
+		turn := 0
+		for _, m := range w.Got {
+			c, at := pick(consumers, &turn, w.AtMostOnce)
+			if w.AtMostOnce {
+				out[first].ms = append(out[first].ms, m)
+				continue
+			}
+			if c == nil {
+				orphans = append(orphans, &hold{m: m, consumer: consumers[0]})
+				continue
+			}
+			c.hold(m, p.sent)
+			out[first+at].ms = append(out[first+at].ms, m)
+		}
+	}
+	l.arm(p.sent.Add(l.cfg.Lease - margin(l.cfg.Lease)))
+	l.mu.Unlock()
+
+	l.giveBack(orphans)
+	for _, d := range out {
+		if len(d.ms) > 0 {
+			d.to.deliver(d.ms)
+		}
+	}
+
+	l.mu.Lock()
+	more := got > 0 && got >= p.total || l.again
+	l.claiming = false
+	if !more && got < p.total {
+		wait := safety()
+		if p.call.Next >= 0 {
+			wait = min(wait, p.call.Next)
+		}
+		l.after(max(wait, time.Millisecond))
+	}
+	empty := len(l.consumers) == 0
+	l.mu.Unlock()
+	if more {
+		l.kick()
+	}
+	if empty {
+		l.b.leave(l)
+	}
+}
+
+// pick returns the next consumer that can take a message; turn is where to go on. The lane is locked.
+func pick(consumers []*Consumer, turn *int, settled bool) (*Consumer, int) {
+	if settled {
+		return consumers[0], 0
+	}
+	for range consumers {
+		i := *turn % len(consumers)
+		*turn++
+		c := consumers[i]
+		if !c.closed && !c.draining && len(c.held) < c.prefetch {
+			return c, i
+		}
+	}
+	return nil, 0
+}
+
+func (c *Consumer) deliver(ms []*Message) {
+	if h := c.handler.Load(); h != nil {
+		h.deliver(ms)
+		return
+	}
+	c.cfg.Deliver(ms)
+}

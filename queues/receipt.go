@@ -1,0 +1,62 @@
+package queues
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"hash"
+	"sync"
+)
+
+// signer makes receipts: the queue and the hand-out, signed, so that only who was given a message can
+// settle it. They hold at every node, since all share the store's secret.
+type signer struct{ hashes sync.Pool }
+
+// signature is how many bytes of the HMAC are in a receipt.
+const signature = 12
+
+func newSigner(secret []byte) *signer {
+	return &signer{sync.Pool{New: func() any { return hmac.New(sha256.New, secret) }}}
+}
+
+func (s *signer) sign(dst, data []byte) []byte {
+	h := s.hashes.Get().(hash.Hash)
+	h.Reset()
+	h.Write(data)
+	var sum [sha256.Size]byte
+	dst = append(dst, h.Sum(sum[:0])[:signature]...)
+	s.hashes.Put(h)
+	return dst
+}
+
+// receipt returns the receipt of a hand-out.
+func (s *signer) receipt(queue string, r Ref) string {
+	var buf [2*binary.MaxVarintLen64 + maxName + signature]byte
+	b := binary.AppendUvarint(buf[:0], r.Seq)
+	b = binary.AppendUvarint(b, r.Fence)
+	b = append(b, queue...)
+	return base64.RawURLEncoding.EncodeToString(s.sign(b, b))
+}
+
+// parse returns what a receipt is of.
+func (s *signer) parse(receipt string) (queue string, r Ref, err error) {
+	bad := Refuse(CodeBadRequest, "not a receipt")
+	if len(receipt) > 2*(2*binary.MaxVarintLen64+maxName+signature) {
+		return "", Ref{}, bad
+	}
+	b, err := base64.RawURLEncoding.Strict().DecodeString(receipt)
+	if err != nil || len(b) < signature {
+		return "", Ref{}, bad
+	}
+	data, mac := b[:len(b)-signature], b[len(b)-signature:]
+	if !hmac.Equal(mac, s.sign(nil, data)) {
+		return "", Ref{}, bad
+	}
+	seq, n := binary.Uvarint(data)
+	fence, m := binary.Uvarint(data[max(n, 0):])
+	if n <= 0 || m <= 0 {
+		return "", Ref{}, bad
+	}
+	return string(data[n+m:]), Ref{seq, fence}, nil
+}
