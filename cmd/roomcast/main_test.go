@@ -305,6 +305,27 @@ func TestHandshakesAreRefusedWhileDraining(t *testing.T) {
 	}
 }
 
+// TestStopsWhileItWaitsForRedis: a signal must not wait for the start to fail.
+func TestStopsWhileItWaitsForRedis(t *testing.T) {
+	cmd := exec.Command(program, "serve", "--demo", "--listen=127.0.0.1:0", "--redis=redis://127.0.0.1:1", "--redis-wait=1h")
+	cmd.Env = environ()
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer cmd.Process.Kill()
+	lines := bufio.NewScanner(stderr)
+	for lines.Scan() && !strings.Contains(lines.Text(), "waiting for Redis") {
+	}
+	_ = cmd.Process.Signal(syscall.SIGTERM)
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+}
+
 // command runs the program to its end.
 func runProgram(t *testing.T, env []string, args ...string) (code int, out string) {
 	t.Helper()
@@ -329,6 +350,10 @@ func TestMistakes(t *testing.T) {
 	}{
 		{nil, []string{"serve", "--demo", "--listen=" + taken}, exitFailed, "choose another address with --listen"},
 		{nil, []string{"serve", "--demo", "--listen=127.0.0.1:0", "--internal-listen=" + taken}, exitFailed, "with --internal-listen"},
+		{nil, []string{"serve", "--demo", "--redis=redis://:hush@127.0.0.1:1", "--redis-wait=off"}, exitFailed, "127.0.0.1:1 doesn't answer"},
+		{nil, []string{"serve", "--redis=http://:hush@127.0.0.1"}, exitUsage, "redis: the scheme must be"},
+		{[]string{"ROOMCAST_REDIS=redis://h", "ROOMCAST_REDIS_PASSWORD_FILE=/none"}, []string{"config", "check"}, exitUsage, "no such file"},
+		{[]string{"ROOMCAST_REDIS=redis://h", "ROOMCAST_CLUSTER_SECRET_FILE=/dev/null"}, []string{"config", "check"}, exitUsage, "at least 32"},
 		{nil, []string{"serve", "--lsten=:1"}, exitUsage, "unknown flag: --lsten"},
 		{nil, []string{"serve", "--ping-interval=5"}, exitUsage, "write a number with a unit"},
 		{nil, []string{"serve", "now"}, exitUsage, "unknown command"},
@@ -345,6 +370,9 @@ func TestMistakes(t *testing.T) {
 		code, out := runProgram(t, tt.env, tt.args...)
 		if code != tt.code || !strings.Contains(out, tt.want) {
 			t.Errorf("%q %q: %d %s", tt.env, tt.args, code, out)
+		}
+		if strings.Contains(out, "hush") {
+			t.Errorf("the password is shown: %s", out)
 		}
 	}
 }

@@ -11,12 +11,12 @@ import (
 )
 
 // openNamespaces opens the namespaces of the settings, and no others. verifier
-// may be nil if none asks for tokens.
-func openNamespaces(io *server.Server, c *config.Config, verifier *auth.Verifier) error {
+// may be nil if none asks for tokens; node is this node's name in a cluster, else empty.
+func openNamespaces(io *server.Server, c *config.Config, verifier *auth.Verifier, node string) error {
 	main := false
 	for i := range c.Namespaces {
 		n := &c.Namespaces[i]
-		policy := policyOf(n, verifier)
+		policy := policyOf(n, verifier, node)
 		policy.Status = c.Demo
 		if n.Name != "" {
 			ns, err := io.Open(n.Name)
@@ -36,12 +36,12 @@ func openNamespaces(io *server.Server, c *config.Config, verifier *auth.Verifier
 	if main {
 		return nil
 	}
-	return openMain(io, c, verifier)
+	return openMain(io, c, verifier, node)
 }
 
 // openMain deals with the namespace "/", which the server always has: it is what
 // the first pattern says that matches it, or closed.
-func openMain(io *server.Server, c *config.Config, verifier *auth.Verifier) error {
+func openMain(io *server.Server, c *config.Config, verifier *auth.Verifier, node string) error {
 	for i := range c.Namespaces {
 		n := &c.Namespaces[i]
 		if n.Pattern == "" {
@@ -50,7 +50,7 @@ func openMain(io *server.Server, c *config.Config, verifier *auth.Verifier) erro
 		if pattern, err := n.Regexp(); err != nil {
 			return err
 		} else if pattern.MatchString("/") {
-			policy := policyOf(n, verifier)
+			policy := policyOf(n, verifier, node)
 			policy.Status = c.Demo
 			lobby.Open(io.Of("/"), policy)
 			return nil
@@ -62,12 +62,13 @@ func openMain(io *server.Server, c *config.Config, verifier *auth.Verifier) erro
 	return nil
 }
 
-func policyOf(n *config.Namespace, verifier *auth.Verifier) lobby.Policy {
+func policyOf(n *config.Namespace, verifier *auth.Verifier, node string) lobby.Policy {
 	p := lobby.Policy{
 		Join:      n.Join.Allows,
 		Send:      n.Send.Allows,
 		MaxRooms:  int(n.MaxRooms),
 		Anonymous: n.Auth == "optional",
+		Node:      node,
 	}
 	if n.Auth != "none" {
 		p.Verify = verifier.Verify

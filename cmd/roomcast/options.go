@@ -4,6 +4,8 @@ import (
 	"io"
 	"log/slog"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/roomcast/roomcast/engine"
 	"github.com/roomcast/roomcast/engine/wsconn"
 	"github.com/roomcast/roomcast/engine/wtconn"
@@ -29,8 +31,10 @@ func newLogger(c *config.Config, w io.Writer) *slog.Logger {
 
 // prepared is what is read from files before anything starts.
 type prepared struct {
-	verifier *auth.Verifier   // nil without keys
-	cert     *web.Certificate // nil without TLS
+	verifier *auth.Verifier          // nil without keys
+	cert     *web.Certificate        // nil without TLS
+	redis    *redis.UniversalOptions // nil without Redis
+	secret   []byte                  // of the cluster; nil if Redis has it
 }
 
 // prepare reads the files that the settings name.
@@ -47,11 +51,19 @@ func prepare(c *config.Config, log *slog.Logger) (prepared, error) {
 			return p, err
 		}
 	}
+	if c.Redis != "" {
+		if p.redis, err = redisOptions(c); err != nil {
+			return p, err
+		}
+		if p.secret, err = clusterSecret(c); err != nil {
+			return p, err
+		}
+	}
 	return p, nil
 }
 
-// newIO returns the realtime server that the settings describe. wt may be nil.
-func newIO(c *config.Config, p prepared, wt *wtconn.Server, log *slog.Logger) (*server.Server, error) {
+// newIO returns the realtime server that the settings describe. wt and ps may be nil.
+func newIO(c *config.Config, p prepared, wt *wtconn.Server, ps *peers, log *slog.Logger) (*server.Server, error) {
 	l := &c.Limits
 	cfg := server.Config{
 		Path:   c.Path,
@@ -119,9 +131,18 @@ func newIO(c *config.Config, p prepared, wt *wtconn.Server, log *slog.Logger) (*
 			MaxBytes:         int(l.RecoveryBytes),
 		}
 	}
+	node := ""
+	if ps != nil {
+		cfg.Driver = ps.driver
+		cfg.Engine.NewID, cfg.Engine.Stranger = ps.node.NewID, ps.node.Forward
+		node = ps.node.Name()
+		if c.Adapter != "streams" {
+			cfg.Recovery = nil // the others have no log
+		}
+	}
 	io, err := server.New(cfg)
 	if err != nil {
 		return nil, err
 	}
-	return io, openNamespaces(io, c, p.verifier)
+	return io, openNamespaces(io, c, p.verifier, node)
 }

@@ -67,6 +67,8 @@ type host struct {
 	public   *http.Server
 	internal *http.Server   // nil if off
 	wt       *wtconn.Server // nil if off
+	peers    *peers         // nil if the node is alone
+	unwatch  context.CancelFunc
 
 	tasks  sync.WaitGroup
 	failed chan error // what a listener died of
@@ -75,40 +77,78 @@ type host struct {
 // serve runs until a signal comes or a listener fails.
 func serve(c *config.Config, p prepared, log *slog.Logger, stdout io.Writer, signals <-chan os.Signal) error {
 	gcfloor.Set(gcfloor.Default)
-	h := &host{cfg: c, log: log, failed: make(chan error, 3)}
+	h := &host{cfg: c, log: log, failed: make(chan error, 4), unwatch: func() {}}
 	for _, w := range c.Warnings() {
 		log.Warn(w)
 	}
-	url, err := h.start(p)
+	url, early, err := h.startUntil(signals, p)
 	if err != nil {
 		h.end()
+		if early != nil {
+			return nil
+		}
 		return err
 	}
 	if c.Page {
 		fmt.Fprintf(stdout, "Open %s\n", url)
 	}
 	notify(log, "READY=1")
+	if early != nil {
+		return h.leave(early, signals)
+	}
 	select {
 	case sig := <-signals:
-		log.Info("stopping; a second signal ends the program at once", "signal", sig.String())
-		notify(log, "STOPPING=1")
-		return h.stop(signals)
+		return h.leave(sig, signals)
 	case err := <-h.failed:
 		h.end()
 		return err
 	}
 }
 
+// startUntil is start, which a signal ends early. The signal is returned.
+func (h *host) startUntil(signals <-chan os.Signal, p prepared) (url string, early os.Signal, err error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	started := make(chan struct{})
+	var watch sync.WaitGroup
+	watch.Go(func() {
+		select {
+		case early = <-signals:
+			cancel()
+		case <-started:
+		}
+	})
+	url, err = h.start(ctx, p)
+	close(started)
+	watch.Wait()
+	cancel()
+	return url, early, err
+}
+
+// leave stops because of a signal.
+func (h *host) leave(sig os.Signal, signals <-chan os.Signal) error {
+	h.log.Info("stopping; a second signal ends the program at once", "signal", sig.String())
+	notify(h.log, "STOPPING=1")
+	return h.stop(signals)
+}
+
 // start opens the listeners and returns the URL of the public one.
-func (h *host) start(p prepared) (url string, err error) {
+func (h *host) start(ctx context.Context, p prepared) (url string, err error) {
 	c := h.cfg
+	if c.Redis != "" {
+		if h.peers, err = join(ctx, c, p, h.log); err != nil {
+			return "", err
+		}
+	}
 	if c.WebTransport {
 		h.wt = wtconn.NewServer(wtconn.Config{
 			TLS: p.cert.TLS(), MaxMessage: int(c.Limits.MaxPayload), WriteTimeout: c.Limits.WriteTimeout.Std(), Logger: h.log,
 		})
 	}
-	if h.io, err = newIO(c, p, h.wt, h.log); err != nil {
+	if h.io, err = newIO(c, p, h.wt, h.peers, h.log); err != nil {
 		return "", err
+	}
+	if h.peers != nil {
+		h.meet()
 	}
 	if err := h.startInternal(); err != nil {
 		return "", err
@@ -151,6 +191,18 @@ func (h *host) start(p prepared) (url string, err error) {
 	return scheme + "://" + shown(l.Addr()), nil
 }
 
+// meet lets other nodes in, and keeps an eye on the way to them.
+func (h *host) meet() {
+	h.peers.stats.Store(h.io.Engine().Stats())
+	h.run("cluster", func() error { return h.peers.serve(h.io) })
+	ctx, cancel := context.WithCancel(context.Background())
+	h.unwatch = cancel
+	h.tasks.Go(func() { h.peers.watch(ctx, &h.ready, h.log) })
+	if l := h.peers.listener; l != nil {
+		h.log.Info("listening", "listener", "cluster", "address", l.Addr().String())
+	}
+}
+
 func (h *host) startInternal() error {
 	if h.cfg.InternalListen == "off" {
 		return nil
@@ -159,9 +211,11 @@ func (h *host) startInternal() error {
 	if err != nil {
 		return err
 	}
-	h.internal = web.NewServer(web.NewInternal(web.Internal{
-		Metrics: web.Metrics(h.io.Stats, versionText()), Ready: &h.ready, Logger: h.log,
-	}), h.log)
+	metrics := web.Metrics(h.io.Stats, versionText())
+	if h.peers != nil {
+		metrics.MustRegister(nodeMetrics{h.peers.node}, adapterMetrics{h.peers.driver})
+	}
+	h.internal = web.NewServer(web.NewInternal(web.Internal{Metrics: metrics, Ready: &h.ready, Logger: h.log}), h.log)
 	h.run("internal", func() error { return h.internal.Serve(l) })
 	h.log.Info("listening", "listener", "internal", "address", l.Addr().String())
 	return nil
@@ -185,6 +239,12 @@ func (h *host) end() {
 	}
 	if h.wt != nil {
 		_ = h.wt.Close()
+	}
+	h.unwatch()
+	if h.peers != nil {
+		leaving, cancel := context.WithTimeout(context.Background(), leaveTime)
+		h.peers.close(leaving)
+		cancel()
 	}
 	for _, s := range []*http.Server{h.public, h.internal} {
 		if s != nil {

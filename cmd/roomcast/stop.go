@@ -5,13 +5,18 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"time"
 )
 
 var errSecondSignal = errors.New("a second signal ended the program before all clients were closed")
 
-// cutTime is how long handlers may take to end once their connections are cut.
-const cutTime = 5 * time.Second
+// cutTime is how long handlers may take to end once their connections are cut;
+// leaveTime how long Redis may take to hear that this node is going.
+const (
+	cutTime   = 5 * time.Second
+	leaveTime = 2 * time.Second
+)
 
 // stop ends gracefully. First /readyz fails, so that balancers send new clients
 // elsewhere; then handshakes are refused, and connections closed at an even
@@ -40,7 +45,12 @@ func (h *host) stop(signals <-chan os.Signal) error {
 
 	h.log.Info("closing connections", "sessions", h.io.Stats().Engine.Sessions(), "window", window)
 	draining, cancel := context.WithTimeout(ctx, window+s.Grace.Std())
+	var passing sync.WaitGroup // connections of other nodes' sessions, which pass through here
+	if h.peers != nil {
+		passing.Go(func() { _ = h.peers.node.Drain(draining, window) })
+	}
 	err := h.io.Drain(draining, window)
+	passing.Wait()
 	cancel()
 	if err != nil && ctx.Err() == nil {
 		h.log.Warn("cutting the connections that are left", "sessions", h.io.Stats().Engine.Sessions())

@@ -42,6 +42,35 @@ type Config struct {
 	PerMessageDeflate bool     `koanf:"per_message_deflate" help:"Compress WebSocket messages. Costs memory for every connection."`
 	Cookie            string   `koanf:"cookie" help:"Name of a cookie with the session id, for sticky load balancers. Empty: none."`
 
+	Redis                     string   `koanf:"redis" help:"Redis that joins this node to others: redis://host:6379/0 (rediss:// for TLS), redis+cluster://host,host, or redis+sentinel://host,host/master. Empty: the node is alone."`
+	RedisUsername             string   `koanf:"redis_username" help:"User of Redis."`
+	RedisPassword             string   `koanf:"redis_password" help:"Password of Redis; better in a file."`
+	RedisPasswordFile         string   `koanf:"redis_password_file" help:"File with the password; a newline at its end doesn't count."`
+	RedisSentinelUsername     string   `koanf:"redis_sentinel_username" help:"User of the Sentinels, if they ask for one."`
+	RedisSentinelPasswordFile string   `koanf:"redis_sentinel_password_file" help:"File with their password."`
+	RedisCA                   string   `koanf:"redis_ca" help:"PEM file with the authorities that Redis's certificate is checked with. Empty: the system's."`
+	RedisCert                 string   `koanf:"redis_cert" help:"PEM file with this client's certificate, if Redis wants one."`
+	RedisKey                  string   `koanf:"redis_key" help:"PEM file with its key."`
+	RedisPrefix               string   `koanf:"redis_prefix" help:"Start of all names in Redis. The same on all nodes, and the official default, so that Node servers meet this one."`
+	RedisWait                 Duration `koanf:"redis_wait" off:"true" help:"Time that the start waits for Redis before it fails."`
+
+	Adapter        string   `koanf:"adapter" help:"How nodes tell each other what to send: streams, classic or sharded. The same on all nodes; docs/scaling.md has what each promises."`
+	AdapterTimeout Duration `koanf:"adapter_timeout" help:"Time that answers of other nodes are waited for."`
+	AdapterMixed   bool     `koanf:"adapter_mixed" help:"Start also where another adapter uses the same Redis and prefix, which is known to crash official Node servers."`
+	Streams        struct {
+		MaxLen Count `koanf:"max_len" help:"About how many entries a stream keeps: messages per second times the seconds that a node or client may be away. The same on all nodes."`
+		Count  Count `koanf:"count" help:"Streams that the namespaces are spread over. The same on all nodes."`
+	} `koanf:"streams" help:"The adapter streams."`
+	Sharded struct {
+		Mode string `koanf:"mode" help:"Rooms that have a channel of their own: static, dynamic or dynamic-private. The same on all nodes."`
+	} `koanf:"sharded" help:"The adapter sharded."`
+
+	NodeName          string `koanf:"node_name" help:"Name of this node for people. Empty: the host's."`
+	ClusterListen     string `koanf:"cluster_listen" off:"true" help:"Address at which other nodes hand on requests of sessions that are here; keep it private. Empty: any free port of the address by which this node reaches Redis. off: they use Redis, and connections that begin with polling stay there."`
+	Advertise         string `koanf:"advertise" help:"host:port at which other nodes reach cluster_listen. Empty: the address itself."`
+	ClusterSecret     string `koanf:"cluster_secret" help:"Secret of at least 32 bytes that the nodes share; better in a file. Empty: Redis keeps one."`
+	ClusterSecretFile string `koanf:"cluster_secret_file" help:"File with the secret; a newline at its end doesn't count."`
+
 	PingInterval   Duration `koanf:"ping_interval" help:"Time between pings to a client."`
 	PingTimeout    Duration `koanf:"ping_timeout" help:"Time that a client has to answer a ping."`
 	UpgradeTimeout Duration `koanf:"upgrade_timeout" help:"Time that an upgrade to another transport may take."`
@@ -88,6 +117,7 @@ type Limits struct {
 	PendingAcks         Count    `koanf:"pending_acks" off:"true" help:"Acks that the server waits for from one socket."`
 	WaitingEvents       Count    `koanf:"waiting_events" off:"true" help:"Events of one socket that wait for their handler before its connection isn't read any more."`
 	WaitingBytes        Size     `koanf:"waiting_bytes" off:"true" help:"The same in bytes."`
+	Forwards            Count    `koanf:"forwards" help:"Requests that are handed on to other nodes at once, held ones and upgraded connections among them; and as many from others."`
 	RecoveryEvents      Count    `koanf:"recovery_events" help:"Events that each namespace keeps for recovery."`
 	RecoveryBytes       Size     `koanf:"recovery_bytes" help:"The same in bytes."`
 }
@@ -132,6 +162,13 @@ func Default() Config {
 	c.Transports = []string{"polling", "websocket"}
 	c.EIO3 = true
 	c.Compression = true
+	c.RedisPrefix = "socket.io"
+	c.RedisWait = Duration(15 * time.Second)
+	c.Adapter = "streams"
+	c.AdapterTimeout = Duration(5 * time.Second)
+	c.Streams.MaxLen = 100_000
+	c.Streams.Count = 1
+	c.Sharded.Mode = "dynamic"
 	c.PingInterval = Duration(25 * time.Second)
 	c.PingTimeout = Duration(20 * time.Second)
 	c.UpgradeTimeout = Duration(10 * time.Second)
@@ -162,6 +199,7 @@ func Default() Config {
 		PendingAcks:         1_000,
 		WaitingEvents:       1_024,
 		WaitingBytes:        4 << 20,
+		Forwards:            10_000,
 		RecoveryEvents:      100_000,
 		RecoveryBytes:       16 << 20,
 	}

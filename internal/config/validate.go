@@ -71,6 +71,7 @@ func (c *Config) validate() error {
 	if c.Cookie != "" && !regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}$`).MatchString(c.Cookie) {
 		bad("cookie: %q isn't a name of letters, digits, _, . and -", c.Cookie)
 	}
+	c.validateCluster(bad)
 	c.Auth.validate(bad)
 	c.validateNamespaces(bad)
 	return errors.Join(errs...)

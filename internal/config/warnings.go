@@ -41,6 +41,7 @@ func (c *Config) Warnings() []string {
 			warn("cookie: together with jsonp other pages can act with the cookie; switch one of them off")
 		}
 	}
+	c.clusterWarnings(warn)
 	if len(c.Auth.Keys) > 0 && c.Auth.Issuer == "" {
 		warn("auth.issuer: is empty, so a token of any issuer that shares a key is believed")
 	}

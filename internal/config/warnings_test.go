@@ -26,6 +26,12 @@ func TestWarnings(t *testing.T) {
 		{"JSONP with a cookie", safe + "jsonp: true\ncookie: io", nil, "cookie"},
 		{"any issuer", safe + "auth: {audience: a, keys: [{secret_file: a}]}", nil, "auth.issuer"},
 		{"any audience", safe + "auth: {issuer: a, keys: [{secret_file: a}]}", nil, "auth.audience"},
+		{"several nodes", safe + "redis: redis://h", nil, ""},
+		{"a password for all to see", safe + "redis: redis://:p@h", nil, "redis"},
+		{"recovery without a log", safe + "redis: redis://h\nadapter: classic", nil, "recovery"},
+		{"requests through Redis", safe + "redis: redis://h\ncluster_listen: off", nil, "cluster_listen"},
+		{"an adapter to nobody", safe + "adapter: sharded", nil, "adapter"},
+		{"an address for nobody", safe + "advertise: h:1", nil, "cluster_listen"},
 		{"open to all", "listen: 127.0.0.1:1\nnamespaces: [{name: /a, auth: none, join: allow}]", nil, "namespaces"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

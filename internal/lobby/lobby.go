@@ -13,8 +13,8 @@
 //
 // To the room's other members: message {room, from, data, at}, joined, left and
 // updated {room, member}. Times are Unix milliseconds. A member is
-// {id, name, user?, transport, latency?}; user is there only if a token vouches
-// for it, while anybody may choose a name.
+// {id, name, user?, transport, latency?, node?}; user is there only if a token vouches
+// for it, while anybody may choose a name; node is there only in a cluster.
 //
 // The codes are bad_request, forbidden, not_in_room, limit and internal. docs/program.md explains all this to users.
 package lobby
@@ -51,6 +51,9 @@ type Policy struct {
 
 	// Status admits the event status.
 	Status bool
+
+	// Node is what members have as node: the name of this node in a cluster, or "".
+	Node string
 }
 
 type lobby struct {

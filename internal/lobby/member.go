@@ -18,6 +18,7 @@ type Member struct {
 	User      string   `json:"user,omitempty"`
 	Transport string   `json:"transport"`
 	Latency   *float64 `json:"latency,omitempty"` // milliseconds, as the client measured
+	Node      string   `json:"node,omitempty"`    // which of several has the socket
 }
 
 // The keys of a socket's data. Other nodes see it, so that they can list members.
@@ -26,6 +27,7 @@ const (
 	keyUser      = "user"
 	keyTransport = "transport"
 	keyLatency   = "latency"
+	keyNode      = "node"
 	keyStatus    = "status" // when the last one came, in Unix milliseconds
 )
 
@@ -34,6 +36,7 @@ func member(id string, data map[string]any) Member {
 	m.Name, _ = data[keyName].(string)
 	m.User, _ = data[keyUser].(string)
 	m.Transport, _ = data[keyTransport].(string)
+	m.Node, _ = data[keyNode].(string)
 	if latency, ok := data[keyLatency].(float64); ok {
 		m.Latency = &latency
 	}
