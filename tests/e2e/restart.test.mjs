@@ -4,7 +4,7 @@ import { test } from "node:test";
 import assert from "node:assert/strict";
 import { Run, ask, idle, modes, next, same, until, versions } from "./lib/clients.mjs";
 import { startProxy } from "./lib/proxy.mjs";
-import { startServer } from "./lib/server.mjs";
+import { reference, startServer } from "./lib/server.mjs";
 
 const each = (t, f) =>
   Promise.all(
@@ -97,6 +97,8 @@ test("the network stalls: heartbeats find out on both sides", async (t) => {
         const [id, gone] = [socket.id, next(socket, "disconnect")];
         proxy.stall();
         assert.equal((await gone)[0], "ping timeout");
+        // Officially an upgrade ends the heartbeat of revision 3 on the server for good.
+        if (reference && c.major === 2 && mode === "upgrade") return;
         const [reason] = await ask(watcher, "reason", id);
         // The client closes its end as soon as it has noticed.
         assert.match(reason, /^(ping timeout|transport close|transport error)$/);
