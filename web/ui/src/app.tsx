@@ -28,6 +28,11 @@ export function App({ link }: { link: Link }) {
           <div>
             <h1>Realtime rooms, for every Socket.IO client.</h1>
             <p>Roomcast is a Socket.IO-compatible server in one Go binary. Everything below is live: this page is an ordinary <code>socket.io-client</code> talking to the server it came from.</p>
+            <ul class="facts" aria-label="In short">
+              <li>Clients 2.x, 3.x and 4.x on one port</li>
+              <li>Polling, WebSocket, WebTransport</li>
+              <li>Rooms, namespaces, acks, recovery</li>
+            </ul>
           </div>
           <Invite />
         </section>
@@ -40,6 +45,7 @@ export function App({ link }: { link: Link }) {
       </main>
       <footer class="wrap foot">
         <span>Roomcast, MIT licence</span>
+        <a href="/third-party.txt">Third-party notices</a>
         <a href={`${source}/tree/main/docs`}>Documentation</a>
         <a href="https://socket.io/docs/v4/client-api/">Client API</a>
       </footer>

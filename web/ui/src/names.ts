@@ -17,13 +17,6 @@ export function cleanName(typed: string): string {
   return [...typed.replace(/\s+/g, ' ').trim()].slice(0, maxName).join('').trim();
 }
 
-/** hueOf gives a name one of eight stable colours, 0 to 7. */
-export function hueOf(name: string): number {
-  let hash = 0;
-  for (const char of name) hash = (hash * 31 + char.codePointAt(0)!) >>> 0;
-  return hash % 8;
-}
-
 /** initialsOf gives one or two letters for an avatar: "brisk-otter" -> "BO". */
 export function initialsOf(name: string): string {
   const words = name.split(/[\s\-_.]+/).filter(Boolean);

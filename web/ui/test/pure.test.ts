@@ -1,13 +1,14 @@
 import { describe, expect, test } from 'vitest';
 import { withParams } from '../src/address';
-import { formatMs } from '../src/format';
+import { formatMs, listed } from '../src/format';
 import { append, median, sparkline } from '../src/link/series';
 import { laneOf, sizeOf, Wire, wireSpan } from '../src/link/wire';
-import { cleanName, hueOf, initialsOf, maxName, randomName } from '../src/names';
+import { assignHues, hueCount, hueOf } from '../src/hues';
+import { cleanName, initialsOf, maxName, randomName } from '../src/names';
 import { drop, isElder, put, withSelf } from '../src/room/members';
 import { toMember, toMembers, type Member } from '../src/room/protocol';
 
-const member = (id: string, name = id): Member => ({ id, name, transport: 'websocket', latency: null });
+const member = (id: string, name = id): Member => ({ id, name, transport: 'websocket', latency: null, node: '' });
 
 test('durations are written for people', () => {
   expect([0.4, 12.3, 999, 2400].map(formatMs)).toEqual(['<1 ms', '12 ms', '999 ms', '2.4 s']);
@@ -23,10 +24,37 @@ describe('names', () => {
     expect([...cleanName('😀'.repeat(60))]).toHaveLength(maxName);
     expect(cleanName(' \t ')).toBe('');
   });
-  test('have initials and one stable colour', () => {
+  test('have initials', () => {
     expect([initialsOf('brisk-otter'), initialsOf('Ada'), initialsOf('--')]).toEqual(['BO', 'A', '?']);
-    expect(hueOf('Ada')).toBe(hueOf('Ada'));
     expect(randomName(() => 0)).toBe('brisk-badger');
+  });
+  test('are listed for people', () => {
+    expect([['A'], ['A', 'B'], ['A', 'B', 'C'], ['A', 'B', 'C', 'D']].map(listed)).toEqual(['A', 'A and B', 'A, B and C', 'A, B and 2 others']);
+  });
+});
+
+describe('colours', () => {
+  test('of names are spread evenly', () => {
+    const uses = new Array<number>(hueCount).fill(0);
+    for (let i = 0; i < 1_000; i++) uses[hueOf(`guest-${i}`)]!++;
+    expect(Math.min(...uses)).toBeGreaterThan(60);
+    expect(Math.max(...uses)).toBeLessThan(150);
+  });
+  test('of those present differ while there are enough, whatever their names', () => {
+    for (const name of ['Ada', 'Linus', '']) {
+      const members = Array.from({ length: 2 * hueCount }, (_, i) => member(`${i}`, name));
+      expect(new Set(assignHues(new Map(), members.slice(0, hueCount)).values()).size).toBe(hueCount);
+      const twice = [...assignHues(new Map(), members).values()];
+      expect(Array.from({ length: hueCount }, (_, hue) => twice.filter((other) => other === hue).length)).toEqual(Array(hueCount).fill(2));
+    }
+  });
+  test('stay with who had them, and are the same whoever looks', () => {
+    const [a, b, c] = ['a', 'b', 'c'].map((id) => member(id, 'Ada'));
+    const first = assignHues(new Map(), [b!, c!]);
+    const second = assignHues(first, [a!, b!, c!]);
+    expect([second.get('b'), second.get('c')]).toEqual([first.get('b'), first.get('c')]);
+    expect(assignHues(new Map(), [c!, b!])).toEqual(first);
+    expect(assignHues(second, [a!])).toEqual(new Map([['a', second.get('a')]]));
   });
 });
 
@@ -74,8 +102,9 @@ describe('members', () => {
   });
   test('what is none is left out', () => {
     expect(toMembers([null, 7, {}, { id: 'x', name: '', transport: 'smoke', latency: -1 }])).toEqual([
-      { id: 'x', name: 'guest', transport: null, latency: null },
+      { id: 'x', name: 'guest', transport: null, latency: null, node: '' },
     ]);
+    expect(toMember({ id: 'x', node: 'node-2' })?.node).toBe('node-2');
     expect(toMember('x')).toBeNull();
   });
 });

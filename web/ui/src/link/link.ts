@@ -221,6 +221,7 @@ export class Link {
       batch(() => {
         use(null);
         this.upgrade.value = 'none';
+        this.samples.value = [];
       });
     });
   }
@@ -289,6 +290,8 @@ function reasonText(reason: string): string {
       return 'left the server';
     case 'io server disconnect':
       return 'the server ended the session';
+    case 'forced close':
+      return 'connection closed from this page';
     case 'ping timeout':
       return 'connection lost: no heartbeat';
     default:

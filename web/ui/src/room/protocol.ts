@@ -9,6 +9,7 @@ export interface Member {
   name: string;
   transport: Transport | null;
   latency: number | null; // milliseconds, as the member measured it
+  node: string; // of the cluster that the member is connected to; "" if the server names none
 }
 
 export interface Message {
@@ -51,6 +52,7 @@ export function toMember(value: unknown): Member | null {
     name: text(value.name) || 'guest',
     transport: isTransport(value.transport) ? value.transport : null,
     latency: typeof value.latency === 'number' && value.latency >= 0 ? value.latency : null,
+    node: text(value.node).slice(0, 40),
   };
 }
 

@@ -1,6 +1,7 @@
-import { computed, effect, signal } from '@preact/signals';
+import { computed, effect, signal, type ReadonlySignal } from '@preact/signals';
 import type { Socket } from 'socket.io-client';
 import { address } from '../address';
+import { assignHues } from '../hues';
 import type { Link } from '../link/link';
 import { name } from '../profile';
 import { drop, put, withSelf } from './members';
@@ -30,6 +31,7 @@ export class Room {
   readonly inside = signal(false);
   readonly problem = signal('');
   readonly members;
+  readonly hues: ReadonlySignal<ReadonlyMap<string, number>>; // id of a member -> colour
 
   private readonly link: Link;
   private readonly param: string;
@@ -47,6 +49,8 @@ export class Room {
     this.events = events;
     this.name.value = cleanRoom(address.get(param) ?? '') || defaultRoom;
     this.members = computed(() => withSelf(this.others.value, this.self.value));
+    let last: ReadonlyMap<string, number> = new Map();
+    this.hues = computed(() => (last = assignHues(last, this.members.value)));
     this.socket = link.socket(namespace);
     this.listen();
     if (this.socket.connected) void this.enter();
@@ -56,7 +60,8 @@ export class Room {
   readonly self = computed<Member | null>(() => {
     const id = this.link.ids.value.get(this.namespace);
     if (!id || !this.inside.value) return null;
-    return { id, name: name.value, transport: this.link.transport.value, latency: this.link.latency.value ?? null };
+    const node = this.others.value.find((member) => member.id === id)?.node ?? ''; // only the server knows
+    return { id, name: name.value, transport: this.link.transport.value, latency: this.link.latency.value ?? null, node };
   });
 
   /** move leaves the room and joins another. */

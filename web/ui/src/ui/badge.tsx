@@ -1,6 +1,6 @@
 import { formatMs } from '../format';
 import { transportLabel, type Transport } from '../link/transport';
-import { hueOf, initialsOf } from '../names';
+import { initialsOf } from '../names';
 
 export function TransportBadge({ transport }: { transport: Transport | null }) {
   if (!transport) return null;
@@ -11,6 +11,12 @@ export function Latency({ ms }: { ms: number | null }) {
   return <span class="latency" data-testid="member-latency">{ms === null ? '' : formatMs(ms)}</span>;
 }
 
-export function Avatar({ name }: { name: string }) {
-  return <span class={`avatar hue-${hueOf(name)}`} aria-hidden="true">{initialsOf(name)}</span>;
+/** The node of the cluster that somebody is connected to. */
+export function NodeBadge({ node }: { node: string }) {
+  if (!node) return null;
+  return <span class="badge node" data-testid="member-node" title={`connected to node ${node}`}>{node}</span>;
+}
+
+export function Avatar({ name, hue }: { name: string; hue: number }) {
+  return <span class={`avatar hue-${hue}`} aria-hidden="true">{initialsOf(name)}</span>;
 }

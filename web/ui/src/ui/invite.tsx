@@ -26,12 +26,17 @@ async function copy(): Promise<void> {
   setTimeout(() => (copied.value = false), 2_000);
 }
 
+/** A link to the same place under another name, in a window that stands beside this one. */
+export function SecondWindow({ testid }: { testid: string }) {
+  return <a class="button primary" data-testid={testid} target="_blank" rel="noopener" href={href()} onClick={open}>Open a second window</a>;
+}
+
 export function Invite() {
   return (
     <div class="invite">
-      <a class="button primary" data-testid="invite" target="_blank" rel="noopener" href={href()} onClick={open}>Open a second window</a>
+      <SecondWindow testid="invite" />
       {navigator.clipboard && (
-        <button type="button" class="button" onClick={() => void copy()}>{copied.value ? 'Link copied' : 'Copy room link'}</button>
+        <button type="button" class="button" data-testid="copy-link" onClick={() => void copy()}>{copied.value ? 'Link copied' : 'Copy room link'}</button>
       )}
       <p>It joins the same room as <b>{guest.value}</b>. Put the two side by side.</p>
     </div>

@@ -2,7 +2,7 @@ import { useState } from 'preact/hooks';
 import { maxName } from '../names';
 import { name, setName } from '../profile';
 import { maxRoom, suggestedRooms, type Room } from '../room/room';
-import { Avatar, Latency, TransportBadge } from './badge';
+import { Avatar, Latency, NodeBadge, TransportBadge } from './badge';
 
 /** Who the visitor is, and in which room. id tells the tabs apart. */
 export function RoomPicker({ room, id }: { room: Room; id: string }) {
@@ -48,12 +48,13 @@ export function Members({ room }: { room: Room }) {
       <ul data-testid="members">
         {members.map((member) => (
           <li key={member.id} data-testid="member" data-id={member.id} data-name={member.name} data-transport={member.transport ?? ''}>
-            <Avatar name={member.name} />
-            <span class="who">{member.name}{member.id === self && <em> (you)</em>}</span>
-            <span class="via"><TransportBadge transport={member.transport} /><Latency ms={member.latency} /></span>
+            <Avatar name={member.name} hue={room.hues.value.get(member.id) ?? 0} />
+            <span class="who" title={member.name}>{member.name}{member.id === self && <em> (you)</em>}</span>
+            <span class="via"><TransportBadge transport={member.transport} /><NodeBadge node={member.node} /><Latency ms={member.latency} /></span>
           </li>
         ))}
       </ul>
+      {members.length === 0 && <p class="hint">You are in no room while you are not connected.</p>}
     </section>
   );
 }

@@ -1,3 +1,5 @@
+import { Code } from './code';
+
 const points = [
   ['Upgrade', 'Every connection starts with HTTP polling and moves to WebSocket without losing a packet. Turn on “Polling only” to see it stay.'],
   ['Rooms', 'A message goes to everybody in the room and to nobody else. Move one window to #random and talk from the other.'],
@@ -18,39 +20,42 @@ export function Explanation() {
 
 const client = `import { io } from "socket.io-client";
 
-const socket = io({ auth: { name: "brisk-otter" } });
+const chat = io("https://chat.example/chat");
 
-await socket.emitWithAck("join", { room: "lobby" });
+chat.on("said", (text) => console.log(text));
 
-socket.on("message", ({ from, data }) => {
-  console.log(from.name, data);
-});
+// An ack, as a promise.
+const members = await chat.emitWithAck("join", "lobby");
 
-await socket.emitWithAck("send", {
-  room: "lobby",
-  data: { text: "Hello" },
-});`;
+chat.emit("say", { Room: "lobby", Text: "hello" });`;
 
-const namespaces = `// A second namespace shares the connection.
-const board = io("/board");
+const program = `chat := io.Of("/chat")
 
-await board.emitWithAck("join", { room: "lobby" });
+server.OnAck(chat, "join", func(ctx context.Context,
+	s *server.Socket, room string) (int, error) {
+	return chat.Count(room) + 1, s.Join(room)
+})
+server.On(chat, "say", func(ctx context.Context,
+	s *server.Socket, m Message) error {
+	return s.To(m.Room).Emit(ctx, "said", m.Text)
+})
 
-// Losing a cursor is fine, so nothing waits for it.
-board.volatile.emit("send", {
-  room: "lobby",
-  data: { kind: "cursor", x: 320, y: 200 },
-  volatile: true,
-});`;
+router.Any("/socket.io/*any", gin.WrapH(io))`;
 
 export function Snippets() {
   return (
     <section class="snippets" aria-labelledby="code-title">
       <h2 id="code-title">The client is the one you know</h2>
-      <p>Nothing to learn and nothing to swap: install <code>socket.io-client</code> from npm and point it at Roomcast.</p>
+      <p>Install <code>socket.io-client</code> from npm and point it at Roomcast. On the other end: handlers in plain Go, or the <code>roomcast</code> program and no code at all.</p>
       <div>
-        <pre tabIndex={0} aria-label="Join a room and talk"><code>{client}</code></pre>
-        <pre tabIndex={0} aria-label="Use a second namespace"><code>{namespaces}</code></pre>
+        <figure>
+          <figcaption>Browser or Node</figcaption>
+          <pre tabIndex={0} aria-label="A client"><code><Code text={client} /></code></pre>
+        </figure>
+        <figure>
+          <figcaption>Go</figcaption>
+          <pre tabIndex={0} aria-label="The server"><code><Code text={program} /></code></pre>
+        </figure>
       </div>
     </section>
   );

@@ -24,7 +24,7 @@ export function TabStrip({ link, tabs, aside }: { link: Link; tabs: readonly Tab
     event.preventDefault();
     const tab = tabs[(to + tabs.length) % tabs.length]!;
     show(tab);
-    document.getElementById(`tab-${tab.id}`)?.focus();
+    document.getElementById(`tab-${tab.id}`)?.focus(); // and scrolls it into sight
   };
 
   return (

@@ -37,11 +37,11 @@ export function WireStrip({ link }: { link: Link }) {
   return (
     <figure class="wire">
       <figcaption>
-        <b>On the wire</b> last 30 seconds, out above the line and in below.
+        <b>On the wire</b> <span>the last 30 seconds: sent above the line, received below</span>
         <span class="key polling">polling</span><span class="key websocket">WebSocket</span>
       </figcaption>
       <canvas
-        ref={canvas} data-testid="wire" role="img" class={`lanes-${lanes.length}`}
+        ref={canvas} data-testid="wire" role="img" style={{ height: `${lanes.length * laneHeight}px` }}
         aria-label={`Packets of one connection, in lanes: ${lanes.join(', ')}`}
       />
     </figure>

@@ -1,5 +1,6 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
-import { hueOf } from '../../names';
+import type { Link } from '../../link/link';
+import { Away } from '../../ui/away';
 import { Members, RoomPicker } from '../../ui/room';
 import type { Tab } from '../tab';
 import { Board } from './board';
@@ -15,7 +16,7 @@ export const board: Tab = {
     return () => (
       <>
         <RoomPicker room={state.room} id="board" />
-        <Sheet board={state} />
+        <Sheet board={state} link={link} />
         <Members room={state.room} />
       </>
     );
@@ -24,7 +25,7 @@ export const board: Tab = {
 
 const colorNames = ['red', 'amber', 'green', 'blue', 'violet', 'grey'];
 
-function Sheet({ board }: { board: Board }) {
+function Sheet({ board, link }: { board: Board; link: Link }) {
   const canvas = useRef<HTMLCanvasElement>(null);
   const [pen, setPen] = useState<{ at: Point; down: boolean } | null>(null); // moved by the keyboard
 
@@ -123,9 +124,10 @@ function Sheet({ board }: { board: Board }) {
         />
         {pen && <span class={`pen ${pen.down ? 'down' : ''}`} style={spot(pen.at)} />}
         {[...board.cursors.value].map(([id, cursor]) => (
-          <span key={id} class={`cursor hue-${hueOf(cursor.name)}`} data-testid="cursor" style={spot(cursor.at)}><i />{cursor.name}</span>
+          <span key={id} class={`cursor hue-${board.room.hues.value.get(id) ?? 0}`} data-testid="cursor" style={spot(cursor.at)}><i />{cursor.name}</span>
         ))}
       </div>
+      <Away link={link} inside={board.room.inside.value} />
       <p class="hint">
         This is #{board.room.name.value} in <code>/board</code>. #{board.room.name.value} in <code>/</code> is another room with its own members: a room belongs to its namespace. Both share one connection.
       </p>

@@ -1,4 +1,6 @@
 import { computed, signal } from '@preact/signals';
+import { listed } from '../../format';
+import { hueOf } from '../../hues';
 import type { Link } from '../../link/link';
 import { isRecord, type Member, type Message } from '../../room/protocol';
 import { Room } from '../../room/room';
@@ -13,6 +15,7 @@ export interface Line {
   kind: 'said' | 'news';
   own: boolean;
   name: string;
+  hue: number;
   text: string;
   at: number;
   status: 'sent' | 'sending' | 'failed';
@@ -30,6 +33,13 @@ export function textOf(data: unknown): string | null {
   return (JSON.stringify(data) ?? '').slice(0, maxText);
 }
 
+/** News of one kind, such as who joined: lines that follow each other become one. */
+interface News {
+  line: number; // id
+  verb: string;
+  names: string[];
+}
+
 /** Chat is what the Chat tab knows: the lines said in a room and who is typing. */
 export class Chat {
   readonly lines = signal<Line[]>([]);
@@ -37,6 +47,7 @@ export class Chat {
   readonly typing = computed(() => [...this.typists.value.values()]);
   private readonly typists = signal<ReadonlyMap<string, string>>(new Map());
   private readonly timers = new Map<string, ReturnType<typeof setTimeout>>();
+  private latest: News | null = null; // null: the last line is something else
   private lastId = 0;
   private lastTyping = 0;
   private lastRoom = '';
@@ -44,20 +55,20 @@ export class Chat {
   constructor(link: Link) {
     this.room = new Room(link, '/', 'room', {
       message: (message) => this.receive(message),
-      joined: (member) => this.news(`${member.name} joined`),
+      joined: (member) => this.news('joined', member.name),
       left: (member) => {
         this.stopTyping(member.id);
-        this.news(`${member.name} left`);
+        this.news('left', member.name);
       },
       entered: (room, recovered) => {
-        if (!recovered && room !== this.lastRoom) this.news(`You are in #${room}`);
+        if (!recovered && room !== this.lastRoom) this.add({ kind: 'news', text: `You are in #${room}` });
         this.lastRoom = room;
       },
     });
   }
 
   say(text: string): void {
-    const id = this.add({ kind: 'said', own: true, name: '', text, status: 'sending' });
+    const id = this.add({ kind: 'said', own: true, text, status: 'sending' });
     this.lastTyping = 0;
     void this.deliver(id, text);
   }
@@ -91,7 +102,7 @@ export class Chat {
       return;
     }
     this.stopTyping(from.id);
-    this.add({ kind: 'said', own: false, name: from.name, text, at });
+    this.add({ kind: 'said', name: from.name, hue: this.room.hues.value.get(from.id) ?? hueOf(from.name), text, at });
   }
 
   private startTyping({ id, name }: Member): void {
@@ -109,13 +120,21 @@ export class Chat {
     this.typists.value = typists;
   }
 
-  private news(text: string): void {
-    this.add({ kind: 'news', own: false, name: '', text });
+  private news(verb: string, name: string): void {
+    if (this.latest?.verb === verb) {
+      const { line, names } = this.latest;
+      if (!names.includes(name)) names.push(name);
+      this.change(line, { text: `${listed(names)} ${verb}` });
+      return;
+    }
+    const line = this.add({ kind: 'news', text: `${name} ${verb}` });
+    this.latest = { line, verb, names: [name] };
   }
 
-  private add(line: Pick<Line, 'kind' | 'own' | 'name' | 'text'> & Partial<Line>): number {
+  private add(line: Pick<Line, 'kind' | 'text'> & Partial<Line>): number {
     const id = ++this.lastId;
-    const full: Line = { at: Date.now(), status: 'sent', problem: '', ...line, id };
+    this.latest = null;
+    const full: Line = { own: false, name: '', hue: 0, at: Date.now(), status: 'sent', problem: '', ...line, id };
     this.lines.value = [...this.lines.value, full].slice(-keep);
     return id;
   }
