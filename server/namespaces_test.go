@@ -413,7 +413,7 @@ func TestCleanupRace(t *testing.T) {
 // waitFor waits for what another goroutine is about to do.
 func waitFor(t *testing.T, or string, done func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(servertest.Patience); !done(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(3 * servertest.Patience); !done(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal(or)
 		}

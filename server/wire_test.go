@@ -90,7 +90,7 @@ func dial(t testing.TB, ts *servertest.Server, transport string) *wire {
 	if eio3 {
 		query = "EIO=3&transport=" + kind
 	}
-	w := &wire{t: t, in: make(chan string, 10_000)}
+	w := &wire{t: t, in: make(chan string, 100)}
 	if kind == "websocket" {
 		w.webSocket(ts, query, eio3)
 	} else {
