@@ -122,10 +122,10 @@ type Config struct {
 // CORS are the answers to requests from other origins. They are given only if
 // Config.Origins lists any.
 type CORS struct {
-	Credentials    bool     // lets pages send cookies; not with the origin "*"
-	Methods        []string // GET, HEAD, PUT, PATCH, POST and DELETE by default
-	Headers        []string // by default what the preflight asks for
-	ExposedHeaders []string
+	Credentials    bool          // lets pages send cookies; not with the origin "*"
+	Methods        []string      // GET, HEAD, PUT, PATCH, POST and DELETE by default
+	Headers        []string      // by default what the preflight asks for
+	ExposedHeaders []string      // those of answers that pages may read; none by default
 	MaxAge         time.Duration // for which a preflight holds; left to the browser by default
 }
 
@@ -136,7 +136,7 @@ type Cookie struct {
 	Domain   string        // left out by default
 	MaxAge   time.Duration // a session cookie by default
 	Script   bool          // lets scripts read it (no HttpOnly)
-	Secure   bool
+	Secure   bool          // for https only
 	SameSite http.SameSite // Lax by default; http.SameSiteDefaultMode leaves it out
 }
 

@@ -24,8 +24,8 @@ const (
 // are sent; a peer of revision 3 may mark others as binary.
 type Packet struct {
 	Type   PacketType
-	Binary bool
-	Data   []byte
+	Binary bool   // Data isn't text
+	Data   []byte // behind the type
 }
 
 // What is wrong with a packet or payload that does not parse.

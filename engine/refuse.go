@@ -29,11 +29,12 @@ var refusals = [...]string{
 // ConnectionError tells why a request was refused.
 type ConnectionError struct {
 	Request *http.Request
-	Code    int    // 0 to 5, as officially
-	Message string // the text of Code
-	Context map[string]any
+	Code    int            // 0 to 5, as officially
+	Message string         // the text of Code
+	Context map[string]any // what was wrong, such as "sid", "origin" or "limit"
 }
 
+// Error has code, message and context in one line.
 func (e *ConnectionError) Error() string {
 	return fmt.Sprintf("engine: request refused: %s (code %d, %v)", e.Message, e.Code, e.Context)
 }

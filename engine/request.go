@@ -12,13 +12,13 @@ import (
 // share one allocation.
 type Request struct {
 	Header     Header
-	URL        string // path and query, as sent
-	RawQuery   string
-	RemoteAddr string // of the TCP peer, or what the host put into http.Request.RemoteAddr
-	Host       string
-	Secure     bool // over TLS
-	CrossSite  bool // an Origin header was present ("xdomain")
-	Time       time.Time
+	URL        string    // path and query, as sent
+	RawQuery   string    // of URL
+	RemoteAddr string    // of the TCP peer, or what the host put into http.Request.RemoteAddr
+	Host       string    // as in http.Request
+	Secure     bool      // over TLS
+	CrossSite  bool      // an Origin header was present ("xdomain")
+	Time       time.Time // when it came
 }
 
 // Header is a compact, immutable http.Header: lines of "Name: value\n" with

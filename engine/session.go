@@ -1,3 +1,10 @@
+// Package engine is an Engine.IO server: sessions of clients over HTTP long-polling,
+// WebSocket and WebTransport, in revisions 3 and 4 of the protocol, with the upgrade between
+// transports, heartbeats, and limits on all that a client can make it hold.
+//
+// It knows nothing of what messages mean: package namespaces is its usual Handler.
+//
+// https://socket.io/docs/v4/engine-io-protocol/
 package engine
 
 import (
@@ -35,11 +42,11 @@ type Receiver interface {
 type Reason string
 
 const (
-	TransportClose Reason = "transport close"
-	TransportError Reason = "transport error"
-	ParseError     Reason = "parse error"
-	PingTimeout    Reason = "ping timeout"
-	ForcedClose    Reason = "forced close"
+	TransportClose Reason = "transport close" // the connection ended, or the client said goodbye
+	TransportError Reason = "transport error" // it broke, or the client broke a rule or a limit: see the cause
+	ParseError     Reason = "parse error"     // a packet or payload that isn't Engine.IO's
+	PingTimeout    Reason = "ping timeout"    // no pong in time
+	ForcedClose    Reason = "forced close"    // Session.Close or CloseNow
 )
 
 // Causes of a TransportError, beside the errors of a Conn.

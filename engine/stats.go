@@ -28,6 +28,7 @@ var rejectionNames = [rejections]string{
 	"body_size", "slow_body", "content_encoding", "packet_count", "slow_consumer", "control_rate",
 }
 
+// String is the reason's name in metrics, such as "body_size".
 func (r Rejection) String() string { return rejectionNames[r] }
 
 // Stats counts what a server does. All its fields only grow, except the gauges
@@ -35,7 +36,7 @@ func (r Rejection) String() string { return rejectionNames[r] }
 type Stats struct {
 	Polling, WebSocket, WebTransport atomic.Int64
 
-	Opened, Upgraded                   atomic.Uint64
+	Opened, Upgraded                   atomic.Uint64    // sessions
 	Closed                             [5]atomic.Uint64 // by reason, see Reasons
 	MessagesIn, PacketsOut, PayloadOut atomic.Uint64    // PayloadOut in bytes, before framing
 

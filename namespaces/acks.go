@@ -11,7 +11,7 @@ import (
 // Answer is what a client has acked with.
 type Answer struct {
 	Socket string // id of the socket
-	Args   Args
+	Args   Args   // of the ack
 }
 
 // Decode decodes the ack's arguments into the pointers, in order.

@@ -360,7 +360,7 @@ type RemoteSocket struct {
 	ns *Namespace
 }
 
-// To returns a broadcast to this socket alone, wherever it is.
+// Broadcast returns a broadcast to this socket alone, wherever it is.
 func (r RemoteSocket) Broadcast() Broadcast { return r.ns.To(r.ID) }
 
 // Emit sends an event to the socket.
@@ -368,7 +368,8 @@ func (r RemoteSocket) Emit(ctx context.Context, event string, args ...any) error
 	return r.Broadcast().Emit(ctx, event, args...)
 }
 
-// Call sends an event to the socket and waits for its ack.
+// Call sends an event to the socket and waits for its ack; see Broadcast.Call. It
+// fails with ErrDisconnected if the socket has gone.
 func (r RemoteSocket) Call(ctx context.Context, event string, args ...any) (*Answer, error) {
 	answers, err := r.Broadcast().Call(ctx, event, args...)
 	if len(answers) > 0 {

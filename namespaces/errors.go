@@ -35,6 +35,7 @@ func Errorf(code, format string, args ...any) error {
 	return &Error{Code: code, Message: fmt.Sprintf(format, args...)}
 }
 
+// Error is the message.
 func (e *Error) Error() string { return e.Message }
 
 // refusal is the payload of a CONNECT_ERROR. protocol is Engine.IO's.
@@ -90,10 +91,11 @@ func answerTo(err error) result {
 // DecodeError says that an event's argument doesn't fit its handler.
 type DecodeError struct {
 	Event string
-	Arg   int // counted from 0
-	Err   error
+	Arg   int   // counted from 0
+	Err   error // of the JSON library
 }
 
+// Error names event and argument, counted from 1. Clients get to see it.
 func (e *DecodeError) Error() string {
 	var t *json.UnmarshalTypeError
 	if errors.As(e.Err, &t) {
@@ -106,6 +108,7 @@ func (e *DecodeError) Error() string {
 	return fmt.Sprintf("argument %d of %q: %v", e.Arg+1, e.Event, e.Err)
 }
 
+// Unwrap returns Err.
 func (e *DecodeError) Unwrap() error { return e.Err }
 
 // report tells the program of an error in its own functions.

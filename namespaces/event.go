@@ -13,8 +13,8 @@ type Args = parser.Args
 // Event is something that a client sent.
 type Event struct {
 	Name   string
-	Socket *Socket
-	Args   Args // the arguments behind the name
+	Socket *Socket // that sent it
+	Args   Args    // the arguments behind the name
 
 	handler *handler // nil: there is none
 	id      int64    // ack id; -1: none asked for

@@ -108,7 +108,7 @@ func (l local) answerAsk(ctx context.Context, op *adapters.Op, yield func(adapte
 // ServerEvent is an event that another node has sent with ServerSideEmit.
 type ServerEvent struct {
 	Name string
-	Args Args
+	Args Args // the arguments behind the name
 
 	ns       *Namespace
 	handle   func(context.Context, *ServerEvent) error

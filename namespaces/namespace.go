@@ -136,7 +136,7 @@ func (ns *Namespace) OnAny(f func(ctx context.Context, e *Event)) {
 // Outgoing is an event on its way to a socket.
 type Outgoing struct {
 	Name string
-	Args Args
+	Args Args // the arguments behind the name; they must not be changed
 }
 
 // OnAnyOutgoing registers f to see every event that is sent to a socket of this
@@ -155,7 +155,7 @@ func (ns *Namespace) OnError(f func(ctx context.Context, s *Socket, err error)) 
 
 // RoomChange tells what happened to a room on this node.
 type RoomChange struct {
-	Room   string
+	Room   string // its name
 	Socket string // id
 	Joined bool   // or left
 	Edge   bool   // the room was created by this join, or deleted by this leave
@@ -217,10 +217,11 @@ func (ns *Namespace) childList() []*Namespace {
 // PanicError is what a handler's panic becomes.
 type PanicError struct {
 	Where string // such as `handler of "say"`
-	Value any
-	Stack []byte
+	Value any    // that it panicked with
+	Stack []byte // as of debug.Stack
 }
 
+// Error says where and with what, without the stack.
 func (e *PanicError) Error() string { return fmt.Sprintf("panic in %s: %v", e.Where, e.Value) }
 
 // guard runs f and turns a panic into an error, so that no input ends the process.

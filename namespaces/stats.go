@@ -54,13 +54,13 @@ type Stats struct {
 	Unkept                              int64            // sockets that connected while their state could not be kept
 	Received                            int64            // packets
 	Sent                                int64            // packets, one for each receiver
-	Broadcasts                          int64
-	Unhandled                           int64 // events without a handler
-	LateAcks                            int64 // acks that nobody waited for
-	Throttled                           int64 // packets that waited, by Limits.PacketsPerSecond
-	Unseen                              int64 // outgoing events that OnAnyOutgoing was too slow to see
-	Panics                              int64
-	HandlerErrors                       int64
+	Broadcasts                          int64            // events sent to rooms or namespaces
+	Unhandled                           int64            // events without a handler
+	LateAcks                            int64            // acks that nobody waited for
+	Throttled                           int64            // packets that waited, by Limits.PacketsPerSecond
+	Unseen                              int64            // outgoing events that OnAnyOutgoing was too slow to see
+	Panics                              int64            // in the program's functions
+	HandlerErrors                       int64            // that handlers returned
 	Rejected                            map[string]int64 // clients closed, by reason
 }
 

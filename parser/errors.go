@@ -46,14 +46,16 @@ func IsReserved(event string) bool {
 // SyntaxError says where text is not the JSON that was expected. It wraps
 // ErrInvalidPayload.
 type SyntaxError struct {
-	Offset int // bytes before the error, in the packet or the value
-	Msg    string
+	Offset int    // bytes before the error, in the packet or the value
+	Msg    string // what was expected or wrong
 }
 
 var errUTF8 = &SyntaxError{Msg: "invalid UTF-8"}
 
+// Error begins as the official parser's message does: "invalid payload".
 func (e *SyntaxError) Error() string {
 	return fmt.Sprintf("invalid payload: %s at byte %d", e.Msg, e.Offset)
 }
 
+// Unwrap returns ErrInvalidPayload.
 func (e *SyntaxError) Unwrap() error { return ErrInvalidPayload }

@@ -47,7 +47,7 @@ const maxID = 1<<53 - 1
 // Decoders report BinaryEvent and BinaryAck as Event and Ack with Attachments;
 // encoders pick the binary type by themselves.
 type Packet struct {
-	Type      Type
+	Type      Type   // never BinaryEvent or BinaryAck
 	Namespace string // "/" for the main namespace; "" is encoded like it
 	ID        int64  // ack id, 0 to 2^53-1; NoID (or any negative number): none
 

@@ -9,22 +9,22 @@ import (
 
 // The types of package namespaces that programs meet.
 type (
-	Namespace    = namespaces.Namespace
-	Socket       = namespaces.Socket
-	Broadcast    = namespaces.Broadcast
-	RemoteSocket = namespaces.RemoteSocket
-	Event        = namespaces.Event
-	Outgoing     = namespaces.Outgoing
-	ServerEvent  = namespaces.ServerEvent
-	Args         = namespaces.Args
-	Answer       = namespaces.Answer
-	RoomChange   = namespaces.RoomChange
-	Error        = namespaces.Error
-	DecodeError  = namespaces.DecodeError
-	PanicError   = namespaces.PanicError
-	Limits       = namespaces.Limits
-	Recovery     = namespaces.Recovery
-	Handshake    = adapters.Handshake
+	Namespace    = namespaces.Namespace    // a group of sockets with its own handlers and rooms
+	Socket       = namespaces.Socket       // one client in one namespace
+	Broadcast    = namespaces.Broadcast    // sockets that something is sent to, or done with
+	RemoteSocket = namespaces.RemoteSocket // a socket on any node
+	Event        = namespaces.Event        // what a client sent, for Namespace.Handle
+	Outgoing     = namespaces.Outgoing     // what is sent to a socket, for Namespace.OnAnyOutgoing
+	ServerEvent  = namespaces.ServerEvent  // what another node sent, for Namespace.HandleServer
+	Args         = namespaces.Args         // arguments, decoded on demand
+	Answer       = namespaces.Answer       // a client's ack
+	RoomChange   = namespaces.RoomChange   // for Namespace.OnRoom
+	Error        = namespaces.Error        // one that clients get to see
+	DecodeError  = namespaces.DecodeError  // an argument that doesn't fit its handler
+	PanicError   = namespaces.PanicError   // a panic in a handler
+	Limits       = namespaces.Limits       // what one client can make a node hold
+	Recovery     = namespaces.Recovery     // for Config.Recovery
+	Handshake    = adapters.Handshake      // how a client connected
 )
 
 // Errors that calls return.

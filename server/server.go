@@ -224,8 +224,8 @@ func (s *Server) Shutdown(ctx context.Context) error {
 
 // Stats is what a server has counted.
 type Stats struct {
-	Engine     *engine.Stats // live counters
-	Namespaces namespaces.Stats
+	Engine     *engine.Stats    // live counters
+	Namespaces namespaces.Stats // a copy
 }
 
 // Stats returns the counters as of now.

@@ -12,9 +12,10 @@ import (
 // ProtocolError says how a peer broke the WebSocket protocol or a limit.
 type ProtocolError struct {
 	Code ws.StatusCode // sent to the peer in the close frame
-	Msg  string
+	Msg  string        // for the log
 }
 
+// Error has both.
 func (e *ProtocolError) Error() string {
 	return fmt.Sprintf("wsconn: %s (closed with %d)", e.Msg, e.Code)
 }

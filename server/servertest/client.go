@@ -86,7 +86,7 @@ func Codec(c parser.Codec) Option { return func(o *options) { o.codec = c } }
 // Event is something that the server has sent.
 type Event struct {
 	Name string
-	Args parser.Args
+	Args parser.Args // the arguments behind the name
 
 	id     int64
 	client *Client
@@ -116,9 +116,10 @@ func (e *Event) Ack(args ...any) {
 // ConnectError is why the server refused a client.
 type ConnectError struct {
 	Message string          `json:"message"`
-	Data    json.RawMessage `json:"data"`
+	Data    json.RawMessage `json:"data"` // nil: none came
 }
 
+// Error has the message.
 func (e *ConnectError) Error() string { return "connect refused: " + e.Message }
 
 // Client is a client in one namespace.
