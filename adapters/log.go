@@ -26,6 +26,10 @@ type Log interface {
 	// only asks.
 	Behind(f func()) bool
 
+	// Position returns a place in the log up to which everything has been delivered here.
+	// The zero Offset says that this is known from Deliver alone.
+	Position() Offset
+
 	// After returns the stretch of the log that follows offset, about limit events
 	// long. It fails with ErrTrimmed if events that followed offset are not in the
 	// log any more, and with ErrAhead if offset is behind its end.

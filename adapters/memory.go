@@ -115,6 +115,9 @@ func (l *memoryLog) append(op *Op, size int, now time.Time) {
 // Behind has nothing to wait for: Append delivers at once.
 func (l *memoryLog) Behind(func()) bool { return false }
 
+// Position adds nothing: all that is in the log is delivered.
+func (l *memoryLog) Position() Offset { return Offset{} }
+
 // Outlives is false: the log ends with the process.
 func (l *memoryLog) Outlives() bool { return false }
 

@@ -118,7 +118,10 @@ func (ns *Namespace) broadcast(op *adapters.Op) {
 // fanOut appends an event to the queues of its local receivers. Those that
 // have to be flushed then are added to fan.
 func (ns *Namespace) fanOut(op *adapters.Op, d delivery, fan *engine.Fanout) {
-	selection := ns.index.Select(op.Target)
+	ns.fanOutTo(ns.index.Select(op.Target), op, d, fan)
+}
+
+func (ns *Namespace) fanOutTo(selection rooms.Selection[*Socket], op *adapters.Op, d delivery, fan *engine.Fanout) {
 	n := selection.Max()
 	if n == 0 {
 		return

@@ -445,17 +445,23 @@ func (s *Socket) start() {
 	defer ns.expected()
 	ctx := s.Context()
 	hooks := ns.hooks.Load()
+	resume := s.prepareRecovery(ctx)
+	admitted := false
+	defer func() {
+		if !admitted {
+			s.release(resume)
+			s.unclaim()
+		}
+	}()
 	if ns.reg.cfg.HoldEarly {
 		s.expectEarly()
 	}
-	resume := s.prepareRecovery(ctx)
 	if resume != nil || len(hooks.use) > 0 { // which may wait
 		defer context.AfterFunc(ns.reg.life, func() { s.close(ReasonShutdown) })()
 	}
 	if resume == nil || !ns.reg.cfg.Recovery.SkipMiddlewares {
 		for _, f := range hooks.use {
 			if err := ns.guard("middleware", func() error { return f(ctx, s) }); err != nil {
-				s.release(resume)
 				s.refuse(err)
 				return
 			}
@@ -465,18 +471,16 @@ func (s *Socket) start() {
 	s.prepareState(resume)
 	for {
 		if resume != nil && !s.replay(ctx, resume) {
-			s.release(resume)
 			return
 		}
-		admitted, again := s.admit(resume)
-		if again { // more was logged since the replay
-			continue
+		var again bool
+		if admitted, again = s.admit(resume); admitted {
+			break
 		}
-		if !admitted {
-			s.release(resume)
+		if !again {
 			return
 		}
-		break
+		// More was logged since the replay.
 	}
 	if ns.reg.ending.Load() { // Close may have come too early to see the socket
 		s.close(ReasonShutdown)
@@ -492,7 +496,6 @@ func (s *Socket) start() {
 
 // refuse ends a socket that a middleware has turned away.
 func (s *Socket) refuse(err error) {
-	s.unclaim()
 	s.client.forget(s, false)
 	s.client.refuse(s.ns.name, err)
 	if p, ok := errors.AsType[*PanicError](err); ok {

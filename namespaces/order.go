@@ -22,6 +22,17 @@ func (ns *Namespace) unlockOrder() {
 	}
 }
 
+// place returns the place in the log that the next event follows: the order
+// lock is held.
+func (ns *Namespace) place() adapters.Offset {
+	if ns.log != nil {
+		if at := ns.log.Position(); at.Compare(ns.tail) > 0 {
+			return at
+		}
+	}
+	return ns.tail
+}
+
 // underWay reports whether there is something to queue behind.
 func (ns *Namespace) underWay() bool { return ns.log != nil && ns.log.Behind(nil) }
 
@@ -37,12 +48,18 @@ func (ns *Namespace) behind(sess *engine.Session, f func() (flush bool)) bool {
 	})
 }
 
-// broadcastInTurn is broadcast behind this node's events that are under way.
+// broadcastInTurn is broadcast behind this node's events that are under way. It
+// is for those who are there now, not for who comes meanwhile.
 func (ns *Namespace) broadcastInTurn(op *adapters.Op) {
-	if !ns.underWay() || !ns.log.Behind(func() {
+	if !ns.underWay() {
+		ns.broadcast(op)
+		return
+	}
+	selection := ns.index.Select(op.Target)
+	if !ns.log.Behind(func() {
 		ns.order.Lock()
 		defer ns.order.Unlock()
-		ns.fanOut(op, delivery{}, &ns.fan)
+		ns.fanOutTo(selection, op, delivery{}, &ns.fan)
 	}) {
 		ns.broadcast(op)
 	}

@@ -88,10 +88,13 @@ func (r *recovery) enter(id string, ns *Namespace, resume *resumed) {
 	switch {
 	case r == nil:
 	case resume == nil:
-		r.from, r.seen = ns.tail, ns.tail
-		r.claims = true
+		at := ns.place()
+		if r.last.IsZero() { // else events came while it was connecting, see Config.HoldEarly
+			r.from = at
+		}
+		r.seen, r.claims = at, true
 		// Rooms joined in a middleware are stays already.
-		r.stays = append(r.stays, adapters.Stay{Room: id, From: ns.tail})
+		r.stays = append(r.stays, adapters.Stay{Room: id, From: at})
 	default:
 		r.from, r.last, r.seen = resume.session.From, resume.session.Last, resume.after
 		r.stays = append(slices.Clone(resume.session.Stays), r.stays...)
@@ -133,7 +136,7 @@ func (s *Socket) snapshot() *adapters.Session {
 		From: s.rec.from, Last: s.rec.last,
 	}
 	if s.rec.claims {
-		state.Until, s.rec.claimed = s.ns.tail, s.rec.last
+		state.Until, s.rec.claimed = s.ns.place(), s.rec.last
 	}
 	return state
 }
@@ -141,7 +144,7 @@ func (s *Socket) snapshot() *adapters.Session {
 // ended returns the state of a socket to which nothing is delivered from now on.
 func (s *Socket) ended() *adapters.Session {
 	state := s.snapshot()
-	state.Until, state.Ended = s.ns.tail, time.Now()
+	state.Until, state.Ended = s.ns.place(), time.Now()
 	return state
 }
 
@@ -185,7 +188,7 @@ func (s *Socket) announce(rooms []string) {
 	if s.state.Load() == connected && len(s.rec.stays)+len(rooms) <= s.ns.reg.cfg.Limits.RoomsPerSocket+endedStays {
 		for _, name := range rooms {
 			if !s.ns.index.Has(s, name) {
-				s.rec.join(name, s.ns.tail)
+				s.rec.join(name, s.ns.place())
 			}
 		}
 		saved = s.keepUp(true, nil)
@@ -213,7 +216,7 @@ func (c *saving) end(err error) {
 	}
 	switch {
 	case errors.Is(err, adapters.ErrTaken):
-		local{ns}.Taken(r.private)
+		c.s.giveUp()
 	case err != nil:
 		ns.reg.log.Warn("a session's state could not be kept: its client will get a fresh one", "namespace", ns.name, "error", err)
 	}
@@ -295,16 +298,19 @@ func (s *Socket) leaveState(state *adapters.Session, keep time.Duration) {
 
 // Taken ends what is left here of a session that another node has now.
 func (l local) Taken(private string) {
-	ns := l.ns
-	ns.mu.Lock()
-	s := ns.claims[private]
-	ns.mu.Unlock()
-	if s == nil {
-		return
+	l.ns.mu.Lock()
+	s := l.ns.claims[private]
+	l.ns.mu.Unlock()
+	if s != nil {
+		s.giveUp()
 	}
-	ns.order.Lock()
+}
+
+// giveUp ends a socket whose client is at another node.
+func (s *Socket) giveUp() {
+	s.ns.order.Lock()
 	s.rec.loose = true
-	ns.order.Unlock()
+	s.ns.order.Unlock()
 	s.client.end(string(engine.TransportClose))
 	s.client.sess.CloseNow()
 }

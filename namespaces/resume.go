@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"math"
 	"time"
 
 	"github.com/roomcast/roomcast/adapters"
@@ -95,14 +96,9 @@ func (s *Socket) prepareRecovery(ctx context.Context) *resumed {
 		s.ns.reg.stats.fresh(why)
 	}
 	rec := &recovery{private: newID()}
-	s.claimAs(rec)
-	return nil
-}
-
-// claimAs sets the socket's record and takes its private id, which is new.
-func (s *Socket) claimAs(rec *recovery) {
 	s.rec = rec
-	s.claim(rec.private)
+	s.claim(rec.private) // nobody else has it
+	return nil
 }
 
 // resume loads the session of a private id, or says why it can't.
@@ -111,7 +107,8 @@ func (s *Socket) resume(ctx context.Context, private string, offset *string) (r 
 		return nil, freshUnknown
 	}
 	rec := s.rec
-	s.rec = &recovery{private: private}
+	// Until it is admitted, it gets nothing but the replay.
+	s.rec = &recovery{private: private, seen: adapters.Offset{Time: math.MaxUint64}}
 	if other := s.claim(private); other != nil {
 		// The client is back before we noticed that it had gone. That ends the
 		// old connection, and saves its state.
@@ -221,8 +218,9 @@ func (s *Socket) prepareState(resume *resumed) {
 		state.From, state.Last = resume.session.From, resume.session.Last
 		state.Stays = append(resume.session.Stays[:len(resume.session.Stays):len(resume.session.Stays)], state.Stays...)
 	} else {
-		state.From, state.Until = ns.tail, ns.tail
-		state.Stays = append(state.Stays, adapters.Stay{Room: s.id, From: ns.tail})
+		at := ns.place()
+		state.From, state.Until = at, at
+		state.Stays = append(state.Stays, adapters.Stay{Room: s.id, From: at})
 	}
 	s.mu.Unlock()
 	saved := make(chan error, 1)
@@ -240,7 +238,9 @@ func (s *Socket) prepareState(resume *resumed) {
 	}
 	ns.reg.stats.unkept.Add(1)
 	s.unclaim()
+	ns.order.Lock()
 	s.rec = nil
+	ns.order.Unlock()
 }
 
 // replayChunk is how many events of the log are looked at in one go.

@@ -153,7 +153,7 @@ func (s *Socket) join(rooms []string, waits bool) error {
 	}
 	changes := s.ns.index.Join(s, rooms...)
 	for _, c := range changes {
-		s.rec.join(c.Room, s.ns.tail)
+		s.rec.join(c.Room, s.ns.place())
 	}
 	if !waits && len(changes) > 0 && s.state.Load() == connected {
 		s.keepUp(false, nil)
@@ -174,7 +174,7 @@ func (s *Socket) leave(rooms []string, waits bool) {
 	s.ns.lockOrder()
 	changes := s.ns.index.Leave(s, rooms...)
 	for _, c := range changes {
-		s.rec.leave(c.Room, s.ns.tail)
+		s.rec.leave(c.Room, s.ns.place())
 	}
 	var saved *saving
 	if len(changes) > 0 && s.rec != nil {
@@ -359,7 +359,9 @@ func (s *Socket) close(reason string) {
 	}
 	s.mu.Unlock()
 	s.ns.unlockOrder()
-	s.leaveState(saved, keep)
+	if was == connected { // else start gives up the private id
+		s.leaveState(saved, keep)
+	}
 	s.life.end()
 	for _, w := range acks {
 		w.fail(s, ErrDisconnected)
