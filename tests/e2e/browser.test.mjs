@@ -1,62 +1,10 @@
 // Clients 4.8 and 2.5 in Chromium, in a page of another origin than the server.
 import { test } from "node:test";
 import assert from "node:assert/strict";
-import http from "node:http";
-import { createRequire } from "node:module";
-import { once } from "node:events";
-import { readFileSync } from "node:fs";
-import { dirname, join } from "node:path";
 import { launch, skip } from "./lib/browser.mjs";
 import { modes } from "./lib/clients.mjs";
+import { bundles, openPage, runIn, startPages } from "./lib/pages.mjs";
 import { startServer } from "./lib/server.mjs";
-
-const folder = (name) => dirname(createRequire(import.meta.url).resolve(`${name}/package.json`));
-const bundles = {
-  "4.8": readFileSync(join(folder("client4"), "dist/socket.io.js")),
-  "2.5": readFileSync(join(folder("client2"), "dist/socket.io.js")),
-};
-
-/** Serves an empty page with each client: /4.8 and /2.5. */
-async function startPages() {
-  const server = http.createServer((req, res) => {
-    const [, version, file] = req.url.split("/");
-    if (!bundles[version]) return res.writeHead(req.url === "/favicon.ico" ? 204 : 404).end();
-    if (file === "client.js") return res.setHeader("Content-Type", "text/javascript").end(bundles[version]);
-    res.setHeader("Content-Type", "text/html; charset=utf-8");
-    res.end(`<!doctype html><title>client ${version}</title><script src="/${version}/client.js"></script>`);
-  });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  return { url: `http://127.0.0.1:${server.address().port}`, close: () => server.close() };
-}
-
-// toolkit runs in the page: bytes as hex, questions as promises.
-function toolkit() {
-  window.hex = (value) => {
-    if (value instanceof ArrayBuffer) return { bytes: [...new Uint8Array(value)].map((b) => b.toString(16).padStart(2, "0")).join("") };
-    if (ArrayBuffer.isView(value)) return hex(value.buffer.slice(value.byteOffset, value.byteOffset + value.byteLength));
-    if (Array.isArray(value)) return value.map(hex);
-    if (value && typeof value === "object") return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, hex(v)]));
-    return value;
-  };
-  window.within = (promise, what) =>
-    Promise.race([promise, new Promise((_, no) => setTimeout(() => no(new Error(`no ${what} within 8 s`)), 8000))]);
-  window.ask = (socket, event, ...args) =>
-    within(new Promise((resolve) => socket.emit(event, ...args, (...answer) => resolve(answer))), `answer to ${event}`);
-  window.until = async (check, what) => {
-    const end = Date.now() + 8000;
-    while (!check()) {
-      if (Date.now() > end) throw new Error(`not within 8 s: ${what}`);
-      await new Promise((resolve) => setTimeout(resolve, 5));
-    }
-  };
-  window.connect = async (url, options, transport) => {
-    const socket = io(url, { forceNew: true, reconnectionDelay: 20, reconnectionDelayMax: 100, ...options });
-    await until(() => socket.connected && socket.id, "connected");
-    await until(() => socket.io.engine.transport.name === transport, transport);
-    return socket;
-  };
-}
 
 // steps run in the page: name -> async (url, options, transport) => what to check here.
 const steps = {
@@ -109,6 +57,13 @@ const steps = {
     const last = ["from two", 2];
     return { got: hex(heard), want: hex([[last], [["from one", bytes], last]]) };
   },
+  async "auth reaches the server"(url, options, transport) {
+    const query = io.protocol === 4 ? "?token=secret&name=Zo%C3%AB" : ""; // version 2 has nothing else
+    const socket = await connect(`${url}/guarded${query}`, { ...options, auth: { token: "secret", name: "Zoë" } }, transport);
+    const [info] = await ask(socket, "info");
+    socket.close();
+    return { got: info.auth, want: { token: "secret", name: "Zoë" } };
+  },
   async "comes back after its connection closed"(url, options, transport) {
     const socket = await connect(url, options, transport);
     const sid = socket.io.engine.id;
@@ -137,12 +92,7 @@ test("clients in Chromium", { skip }, async (t) => {
   const strangers = await startPages(); // another port: another origin
   const server = await startServer({ origins: [pages.url], jsonp: true });
   const browser = await launch();
-  const open = async (url) => {
-    const page = await browser.newPage();
-    await page.goto(url);
-    await page.evaluate(toolkit);
-    return page;
-  };
+  const open = (url) => openPage(browser, url);
   try {
     for (const version of Object.keys(bundles)) {
       const page = await open(`${pages.url}/${version}`);
@@ -151,10 +101,7 @@ test("clients in Chromium", { skip }, async (t) => {
         await t.test(`client ${version}, ${mode}`, async (t) => {
           for (const [name, step] of Object.entries(steps)) {
             await t.test(name, { timeout: 30_000 }, async () => {
-              const { got, want } = await page.evaluate(
-                ([source, ...args]) => eval(`({${source}})`)[Object.keys(eval(`({${source}})`))[0]](...args),
-                [step.toString(), server.url, options, transport],
-              );
+              const { got, want } = await runIn(page, step, server.url, options, transport);
               assert.deepEqual(got, want);
             });
           }

@@ -124,7 +124,7 @@ function Sheet({ board, link }: { board: Board; link: Link }) {
         />
         {pen && <span class={`pen ${pen.down ? 'down' : ''}`} style={spot(pen.at)} />}
         {[...board.cursors.value].map(([id, cursor]) => (
-          <span key={id} class={`cursor hue-${board.room.hues.value.get(id) ?? 0}`} data-testid="cursor" style={spot(cursor.at)}><i />{cursor.name}</span>
+          <span key={id} class={`cursor ${cursor.at[0] > width * 0.8 ? 'left' : ''} hue-${board.room.hues.value.get(id) ?? 0}`} data-testid="cursor" style={spot(cursor.at)}><i />{cursor.name}</span>
         ))}
       </div>
       <Away link={link} inside={board.room.inside.value} />

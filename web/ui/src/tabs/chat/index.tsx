@@ -1,4 +1,4 @@
-import { useLayoutEffect, useRef, useState } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { formatTime } from '../../format';
 import type { Link } from '../../link/link';
 import { Avatar } from '../../ui/badge';
@@ -37,6 +37,14 @@ function Talk({ chat, link }: { chat: Chat; link: Link }) {
   useLayoutEffect(() => {
     if (atEnd.current && list.current) list.current.scrollTop = list.current.scrollHeight;
   }, [lines]);
+
+  // A narrower window, or a phone's keyboard, doesn't hide what was said last.
+  useEffect(() => {
+    const element = list.current!;
+    const observer = new ResizeObserver(() => { if (atEnd.current) element.scrollTop = element.scrollHeight; });
+    observer.observe(element);
+    return () => observer.disconnect();
+  }, []);
 
   const submit = (event: Event) => {
     event.preventDefault();
