@@ -318,6 +318,19 @@ func (s *Socket) disconnect(closeConn, waits bool) {
 	s.close(ReasonServer)
 }
 
+// Do runs f in turn with the socket's handlers, and doesn't wait for it. If the
+// socket has gone it returns ErrDisconnected, and f isn't run.
+func (s *Socket) Do(f func(ctx context.Context)) error {
+	if s.state.Load() >= closing {
+		return ErrDisconnected
+	}
+	s.mail().put(s, job{run: func() {
+		s.ns.report(s, s.ns.guard("Do", func() error { f(s.Context()); return nil }))
+	}}, true)
+	s.mail().start(s)
+	return nil
+}
+
 // To returns a broadcast to the rooms, this socket excepted.
 func (s *Socket) To(rooms ...string) Broadcast { return s.Broadcast().To(rooms...) }
 

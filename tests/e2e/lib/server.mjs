@@ -35,9 +35,14 @@ function command() {
  * config: { port, recovery, parser, origins, deflate, jsonp, pingInterval,
  * pingTimeout } – see reference.mjs, which has the meaning of each.
  */
-export async function startServer(config = {}) {
+export function startServer(config = {}) {
   const [file, args] = command();
-  const child = spawn(file, [...args, JSON.stringify(config)], { stdio: ["pipe", "pipe", "pipe"] });
+  return launch(file, [...args, JSON.stringify(config)]);
+}
+
+/** Starts a program that prints {"port": n} when it listens and ends when its standard input does. */
+export async function launch(file, args) {
+  const child = spawn(file, args, { stdio: ["pipe", "pipe", "pipe"] });
   const server = { child, log: "", port: 0, url: "" };
   child.stderr.on("data", (chunk) => (server.log = (server.log + chunk).slice(-64 * 1024)));
   const exited = once(child, "exit");
