@@ -7,8 +7,8 @@ import "sync"
 //
 // What may wait is bounded for each kind of job: events by Limits.WaitingEvents
 // and WaitingBytes, notes of outgoing events by the same numbers, callbacks of
-// acks by Limits.PendingAcks. The rest comes once for a socket: its start, its
-// upgrade and its end.
+// acks by Limits.PendingAcks. The rest comes once for a socket (its start, its
+// upgrade and its end), or from the program itself (Socket.Do).
 type mailbox struct {
 	mu      sync.Mutex
 	jobs    *jobs // nil while empty

@@ -324,9 +324,9 @@ func (s *Socket) Do(f func(ctx context.Context)) error {
 	if s.state.Load() >= closing {
 		return ErrDisconnected
 	}
-	s.mail().put(s, job{run: func() {
+	s.mail().put(func() {
 		s.ns.report(s, s.ns.guard("Do", func() error { f(s.Context()); return nil }))
-	}}, true)
+	})
 	s.mail().start(s)
 	return nil
 }

@@ -214,3 +214,34 @@ func TestMembers(t *testing.T) {
 		t.Errorf("%v", m)
 	}
 }
+
+// What Do is given runs between the handlers, also if it was given by one of them.
+func TestDo(t *testing.T) {
+	io, ts := serve(t, server.Config{})
+	ns := io.Of("/")
+	var order []string // of the one goroutine that there is at a time
+	server.OnAck(ns, "first", func(_ context.Context, s *server.Socket, _ any) (bool, error) {
+		err := s.Do(func(context.Context) { order = append(order, "done") })
+		order = append(order, "first")
+		return true, err
+	})
+	server.OnAck(ns, "order", func(context.Context, *server.Socket, any) ([]string, error) { return order, nil })
+	c := ts.Connect("/")
+	s := ns.Socket(c.ID())
+	c.Call("first")
+	if got := answer[[]string](t, c, "order"); !slices.Equal(got, []string{"first", "done"}) {
+		t.Errorf("%q", got)
+	}
+	if err := s.Do(func(context.Context) { panic("boom") }); err != nil {
+		t.Error(err)
+	}
+	answer[[]string](t, c, "order")
+	if n := io.Stats().Namespaces.Panics; n != 1 {
+		t.Errorf("%d panics", n)
+	}
+	c.Close()
+	<-s.Context().Done()
+	if err := s.Do(func(context.Context) { t.Error("run for a socket that has gone") }); !errors.Is(err, server.ErrDisconnected) {
+		t.Error(err)
+	}
+}

@@ -2,12 +2,12 @@
 // on Roomcast in both ways to move there, with the clients of today.
 import { test } from "node:test";
 import assert from "node:assert/strict";
-import { once } from "node:events";
-import { Run, ask, modes, next, same, until, versions, within } from "./lib/clients.mjs";
+import client1 from "client1";
+import { Run, ask, modes, next, same, versions } from "./lib/clients.mjs";
 import { build, start } from "./lib/googollee.mjs";
-import { startRedis } from "./lib/redis.mjs";
 
-const ways = ["import", "replace"];
+versions["1.4"] = { major: 2, io: client1 }; // in this file only: it joins and asks as version 2 does
+
 const page = "https://page.example";
 
 /** Runs a part of the program, and f for each client version and transport. */
@@ -26,14 +26,80 @@ async function matrix(t, way, part, f) {
         });
       }
     }
-    for (const [name, query] of [["polling", "transport=polling"], ["WebSocket", "transport=websocket"]]) {
-      await t.test(`a client of version 1.4 connects by ${name}`, async () => {
-        // It speaks Engine.IO 3 as version 2 does, and says so in the same words.
-        const response = await fetch(`${server.url}/socket.io/?EIO=3&${query}`);
-        assert.equal(response.status, name === "polling" ? 200 : 400); // 400: no upgrade was asked for
-      });
-    }
   } finally {
     await server.stop();
   }
+}
+
+async function chat(run) {
+  const socket = await run.connect();
+  const room = await run.connect({ namespace: "/chat" });
+  const replies = run.inbox(socket, "reply");
+  socket.emit("notice", "ünïcödé 🎉");
+  same(await replies.take(1), [["have ünïcödé 🎉"]]);
+  same(await ask(room, "msg", "hello"), ["recv hello"]);
+  same(await ask(room, "last"), ["hello"]);
+  const bye = next(socket, "bye");
+  const gone = next(socket, "disconnect");
+  socket.io.reconnection(false);
+  socket.emit("bye");
+  same(await bye, ["ünïcödé 🎉"]);
+  assert.equal((await gone)[0], "transport close");
+}
+
+// An argument with a binary value in it, both ways, and a question with one.
+async function pictures(run) {
+  const socket = await run.connect();
+  const data = Buffer.from([0, 1, 2, 253, 254, 255]);
+  same(await ask(socket, "store", { name: "näme", data }), [6]);
+  same(await ask(socket, "load"), [{ name: "näme", data }]);
+  const verdicts = run.inbox(socket, "verdict");
+  socket.on("half", (half, answer) => {
+    same(half, data.subarray(0, 3));
+    answer("good", data.subarray(0, 2));
+  });
+  socket.emit("shrink", data);
+  same(await verdicts.take(1), [["good", 2]]);
+}
+
+/** What a browser's page of another origin meets, at a path. */
+async function pageOfAnotherOrigin(server, path) {
+  const url = `${server.url}${path}?EIO=4&transport=polling`;
+  const get = (origin) => fetch(url, { headers: { origin } });
+  const good = await get(page);
+  assert.equal(good.status, 200);
+  assert.equal(good.headers.get("access-control-allow-origin"), page);
+  assert.equal(good.headers.get("access-control-allow-credentials"), "true");
+  const { sid } = JSON.parse((await good.text()).slice(1));
+  const preflight = await fetch(`${url}&sid=${sid}`, { method: "OPTIONS", headers: { origin: page } });
+  assert.ok(preflight.ok);
+  assert.equal(preflight.headers.get("access-control-allow-origin"), page);
+  assert.match(preflight.headers.get("access-control-allow-headers"), /content-type/i);
+  return get;
+}
+
+// The ways take turns on the machine, not on a server.
+for (const way of ["import", "replace"]) {
+  test(`by ${way}`, async (t) => {
+    build(way);
+    await t.test("chat", (t) => matrix(t, way, "chat", chat));
+    await t.test("behind Gin", (t) => matrix(t, way, "gin", pictures));
+    await t.test("pages of other origins, behind Gin", async () => {
+      const server = await start(way, "gin");
+      try {
+        const get = await pageOfAnotherOrigin(server, "/socket.io/");
+        assert.equal((await get("https://evil.example")).status, 403);
+        await pageOfAnotherOrigin(server, "/behind/");
+        for (const path of ["/socket.io/", "/behind/"]) {
+          const run = new Run(server, "4.8", "upgrade");
+          const socket = run.open({ path, extraHeaders: { origin: page } });
+          await run.connected(socket);
+          same(await ask(socket, "store", { name: "n", data: Buffer.from("abc") }), [3]);
+          run.close();
+        }
+      } finally {
+        await server.stop();
+      }
+    });
+  });
 }

@@ -5,11 +5,11 @@
 //   import    with Roomcast, by other import paths, as a user would change them
 //   replace   with Roomcast, unchanged, by a replace line in the program's go.mod
 import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { after } from "node:test";
 import { launch } from "./server.mjs";
 
 const root = fileURLToPath(new URL("../../..", import.meta.url));
@@ -17,8 +17,10 @@ const source = join(root, "compat/googollee/testdata/program");
 const theirs = "github.com/googollee/go-socket.io";
 const ours = "github.com/roomcast/roomcast/compat/googollee";
 
-const dir = mkdtempSync(join(tmpdir(), "roomcast-googollee-"));
-after(() => rmSync(dir, { recursive: true, force: true }));
+// The same for all runs of a checkout, so that what is up to date isn't linked again.
+const checkout = createHash("sha256").update(root).digest("hex").slice(0, 12);
+const dir = join(tmpdir(), `roomcast-googollee-${process.getuid?.() ?? ""}-${checkout}`);
+mkdirSync(dir, { recursive: true, mode: 0o700 });
 
 const files = readdirSync(source).filter((name) => name.endsWith(".go"));
 const go = (cwd, ...args) => execFileSync("go", args, { cwd, stdio: ["ignore", "inherit", "inherit"], env: { ...process.env, GOFLAGS: "" } });
@@ -29,7 +31,7 @@ const builders = {
   },
   import(output) {
     const moved = join(dir, "moved");
-    mkdirSync(moved);
+    mkdirSync(moved, { recursive: true });
     const Replace = {};
     for (const name of files) {
       const text = readFileSync(join(source, name), "utf8");
@@ -42,7 +44,7 @@ const builders = {
   },
   replace(output) {
     const program = join(dir, "program");
-    mkdirSync(program);
+    mkdirSync(program, { recursive: true });
     for (const name of files) writeFileSync(join(program, name), readFileSync(join(source, name)));
     const mod = readFileSync(join(root, "go.mod"), "utf8").replace(/^module .*/m, "module example.org/program");
     writeFileSync(
