@@ -236,6 +236,9 @@ func (c *client) Upgraded() {
 			continue
 		}
 		s.mail().put(func() { // once in a session's life
+			if !s.heard.Load() {
+				return
+			}
 			for _, f := range hooks {
 				s.ns.report(s, s.ns.guard("OnUpgrade", func() error { f(s.Context(), s); return nil }))
 			}
@@ -555,6 +558,7 @@ func (s *Socket) admit(resume *resumed) (admitted, again bool) {
 	names := append([]string{s.id}, resume.rooms()...)
 	flush := s.client.sess.AppendAll(func() {
 		s.state.Store(connected)
+		s.heard.Store(true)
 		s.recovered = resume != nil
 		ns.index.Add(s)
 		changes = ns.index.Join(s, names...)

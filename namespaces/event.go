@@ -133,8 +133,12 @@ func OnAck[T, R any](ns *Namespace, event string, f func(ctx context.Context, s 
 	}, false)
 }
 
-// dispatch runs everything that belongs to an event.
+// dispatch runs everything that belongs to an event. An event may have come while the
+// middlewares ran, and they may have refused its socket.
 func (s *Socket) dispatch(e *Event) {
+	if !s.heard.Load() {
+		return
+	}
 	ns := s.ns
 	hooks := ns.hooks.Load()
 	ctx := s.Context()

@@ -43,6 +43,7 @@ type Socket struct {
 	id     string
 	auth   json.RawMessage // nil: {}
 	state  atomic.Uint32
+	heard  atomic.Bool // its events are handled: it was let in, and not put out
 	box    mailbox
 	life   lifetime
 
@@ -299,7 +300,8 @@ func (s *Socket) sendNow(p *parser.Packet) error {
 	return nil
 }
 
-// Disconnect takes the socket out of its namespace. With closeConn all other namespaces
+// Disconnect takes the socket out of its namespace; events of it that wait are not
+// handled any more. With closeConn all other namespaces
 // of the client and the connection are closed, too; else the client may connect again.
 func (s *Socket) Disconnect(closeConn bool) { s.disconnect(closeConn, true) }
 
@@ -340,8 +342,8 @@ func (s *Socket) Broadcast() Broadcast {
 }
 
 // close ends the socket: from now on nothing is sent to it, and its context and the
-// acks that it owes end. Its handlers run for what came before; then its rooms
-// are left and the disconnect hooks run. Only the first call counts.
+// acks that it owes end. Its handlers run for what came before, unless the program has
+// put it out; then its rooms are left and the disconnect hooks run. Only the first call counts.
 func (s *Socket) close(reason string) {
 	if s.state.Load() >= closing {
 		return
@@ -355,6 +357,9 @@ func (s *Socket) close(reason string) {
 		return
 	}
 	s.state.Store(closing)
+	if reason == ReasonServer {
+		s.heard.Store(false)
+	}
 	acks := s.acks
 	s.acks = nil
 	var saved *adapters.Session

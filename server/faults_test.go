@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"regexp"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -277,4 +278,72 @@ func TestMemberOnceAnswered(t *testing.T) {
 		})
 	}
 	all.Wait()
+}
+
+// Events that came while a socket's middlewares ran were handled, also when these
+// refused it; and those of a socket that the program had put out.
+func TestUnwelcomeSocketIsNotHeard(t *testing.T) {
+	wait := func(ctx context.Context) error { <-ctx.Done(); return nil }
+	for _, test := range []struct {
+		name    string
+		use     func(ctx context.Context, s *server.Socket) error
+		connect func(ctx context.Context, s *server.Socket) error
+		leave   string // what the client sends at last
+		handled []string
+	}{
+		{name: "refused by a middleware", use: func(context.Context, *server.Socket) error { return errors.New("no") }},
+		{name: "put out by a middleware", use: func(_ context.Context, s *server.Socket) error { s.Disconnect(false); return nil }},
+		{name: "a panic", use: func(context.Context, *server.Socket) error { panic("boom") }},
+		{name: "refused by OnConnect", connect: func(context.Context, *server.Socket) error { return errors.New("no") }},
+		{name: "put out by OnConnect", connect: func(_ context.Context, s *server.Socket) error { s.Disconnect(true); return nil }},
+		{name: "leaves before the middlewares are done", leave: "41",
+			use: func(ctx context.Context, _ *server.Socket) error { return wait(ctx) }},
+		{name: "breaks a rule before the middlewares are done", leave: "4x",
+			use: func(ctx context.Context, _ *server.Socket) error { return wait(ctx) }},
+		{name: "put out by its handler", handled: []string{"any kick", "kick"}},
+		{name: "leaves by itself", leave: "41", handled: []string{"any kick", "kick", "any secret", "secret"}},
+	} {
+		for _, transport := range transports {
+			t.Run(test.name+"/"+transport, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					io, ts := serve(t, server.Config{})
+					ns := io.Of("/")
+					var handled []string
+					ns.OnAny(func(_ context.Context, e *server.Event) { handled = append(handled, "any "+e.Name) })
+					if test.use != nil {
+						ns.Use(test.use)
+					}
+					if test.connect != nil {
+						ns.OnConnect(test.connect)
+					}
+					server.On(ns, "kick", func(_ context.Context, s *server.Socket, _ any) error {
+						if handled = append(handled, "kick"); test.leave == "" {
+							s.Disconnect(false)
+						}
+						return nil
+					})
+					server.On(ns, "secret", func(context.Context, *server.Socket, any) error {
+						handled = append(handled, "secret")
+						return nil
+					})
+					w := dial(t, ts, transport)
+					packets := []string{"40", `42["kick"]`, `42["secret"]`}
+					if test.use == nil && test.leave != "" {
+						w.connect("/", "")
+						packets = packets[1:]
+					}
+					if test.leave != "" {
+						packets = append(packets, test.leave)
+					}
+					w.send(packets...)
+					time.Sleep(time.Second)
+					synctest.Wait()
+					if !slices.Equal(handled, test.handled) {
+						t.Errorf("handled %q, want %q", handled, test.handled)
+					}
+					w.cut()
+				})
+			})
+		}
+	}
 }
