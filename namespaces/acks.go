@@ -128,30 +128,42 @@ func (s *Socket) Call(ctx context.Context, event string, args ...any) (*Answer, 
 // the error, in turn with the socket's handlers. The ack counts as pending until then
 // (Limits.PendingAcks). f isn't called if EmitAck fails.
 func (s *Socket) EmitAck(f func(*Answer, error), event string, args ...any) error {
+	_, err := s.ask(f, s.ns.reg.cfg.AckTimeout, event, args)
+	return err
+}
+
+// Ask is EmitAck without a time limit: for acks that say that work is done. cancel
+// forgets the ack; f isn't called after it, unless it is being called.
+func (s *Socket) Ask(f func(*Answer, error), event string, args ...any) (cancel func(), err error) {
+	return s.ask(f, 0, event, args)
+}
+
+// ask waits for an ack without a limit if timeout is zero.
+func (s *Socket) ask(f func(*Answer, error), timeout time.Duration, event string, args []any) (cancel func(), err error) {
 	w := &callback{s: s, f: f}
 	id, err := s.expect(-1, w)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	s.mu.Lock()
-	timer := time.AfterFunc(s.ns.reg.cfg.AckTimeout, func() {
-		s.unexpect(id, w)
-		w.fail(s, ErrAckTimeout)
-	})
-	w.timer = timer
-	s.mu.Unlock()
+	if timeout > 0 {
+		s.mu.Lock()
+		w.timer = time.AfterFunc(timeout, func() {
+			s.unexpect(id, w)
+			w.fail(s, ErrAckTimeout)
+		})
+		s.mu.Unlock()
+	}
 	if err := s.sendEvent(id, event, args); err != nil {
 		s.unexpect(id, w)
-		timer.Stop()
-		s.mu.Lock()
-		called := w.f == nil // the socket has gone meanwhile
-		w.f = nil
-		s.mu.Unlock()
-		if !called {
-			return err
+		if w.forget() {
+			return nil, err
 		}
+		// The socket has gone meanwhile, and f was called.
 	}
-	return nil
+	return func() {
+		s.unexpect(id, w)
+		w.forget()
+	}, nil
 }
 
 // callback is a waiter that runs f in the socket's mailbox, once.
@@ -163,6 +175,20 @@ type callback struct {
 
 func (w *callback) ack(s *Socket, args Args)  { w.settle(&Answer{s.id, args}, nil) }
 func (w *callback) fail(s *Socket, err error) { w.settle(nil, err) }
+
+// forget reports whether f was not called; it won't be then.
+func (w *callback) forget() bool {
+	w.s.mu.Lock()
+	defer w.s.mu.Unlock()
+	if w.f == nil {
+		return false
+	}
+	if w.timer != nil {
+		w.timer.Stop()
+	}
+	w.f = nil
+	return true
+}
 
 func (w *callback) settle(a *Answer, err error) {
 	s := w.s

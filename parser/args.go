@@ -55,6 +55,30 @@ func (a Args) Decode(i int, v any) error {
 	return nil
 }
 
+// Part returns a part of the arguments as data of its own: raw is what a
+// json.RawMessage somewhere in them was decoded to, with placeholders where attachments
+// belong. The attachments, which are numbered anew, are shared.
+func (a Args) Part(raw json.RawMessage) (Payload, error) {
+	if len(a.payload.Attachments) == 0 {
+		return Payload{JSON: raw}, nil
+	}
+	found := placeholders{count: len(a.payload.Attachments)}
+	s := scanner{text: raw, depth: maxDepth, found: &found}
+	if err := s.only(); err != nil || len(found.list) == 0 {
+		return Payload{JSON: raw}, err
+	}
+	p := Payload{JSON: make([]byte, 0, len(raw))}
+	from := uint32(0)
+	for i, ph := range found.list {
+		p.JSON = append(p.JSON, raw[from:ph.start]...)
+		p.JSON = AppendPlaceholder(p.JSON, i)
+		p.Attachments = append(p.Attachments, a.payload.Attachments[ph.num])
+		from = ph.end
+	}
+	p.JSON = append(p.JSON, raw[from:]...)
+	return p, nil
+}
+
 // DecodeAll decodes the arguments into vs, in order. Missing arguments leave
 // theirs as they are, those beyond vs are ignored.
 func (a Args) DecodeAll(vs ...any) error {

@@ -20,7 +20,8 @@ type Payload struct {
 //
 // Values are encoded as by encoding/json, but without HTML escaping; binary
 // values ([]byte) at any depth become attachments, numbered in the order of
-// the text. A nil []byte is null. What stands by itself or in an []any or a
+// the text. A nil []byte is null. A Payload, by itself or in an []any or a
+// map[string]any, stands for the data that it has. What stands by itself or in an []any or a
 // map[string]any looks as from JavaScript: a time.Time is in UTC with
 // milliseconds, and floats that aren't finite are null.
 func Marshal(args ...any) (Payload, error) {

@@ -70,6 +70,8 @@ func estimate(args []any) int {
 			n += len(v) + 3
 		case json.RawMessage:
 			n += len(v) + 1
+		case Payload:
+			n += len(v.JSON) + 1
 		case []byte:
 			n += 32
 		case nil, bool:
@@ -116,6 +118,8 @@ func (e *encoder) value(v any, depth int) error {
 			return fmt.Errorf("json.RawMessage: %w", err)
 		}
 		e.dst = append(e.dst, v...)
+	case Payload:
+		return e.encoded(v)
 	case time.Time:
 		return e.time(v)
 	case []any:
@@ -136,6 +140,27 @@ func (e *encoder) binary(data []byte) {
 	}
 	e.dst = AppendPlaceholder(e.dst, len(e.attachments))
 	e.attachments = append(e.attachments, data)
+}
+
+// encoded writes data that is encoded already; its attachments get the next numbers.
+func (e *encoder) encoded(p Payload) error {
+	if p.JSON == nil {
+		e.dst = append(e.dst, "null"...)
+		return nil
+	}
+	list, err := p.Placeholders()
+	if err != nil {
+		return fmt.Errorf("parser.Payload: %w", err)
+	}
+	from := 0
+	for _, ph := range list {
+		e.dst = append(e.dst, p.JSON[from:ph.Start]...)
+		e.dst = AppendPlaceholder(e.dst, len(e.attachments))
+		e.attachments = append(e.attachments, p.Attachments[ph.Num])
+		from = ph.End
+	}
+	e.dst = append(e.dst, p.JSON[from:]...)
+	return nil
 }
 
 // time writes t as Date.prototype.toISOString does.
