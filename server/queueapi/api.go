@@ -1,0 +1,175 @@
+// Package queueapi lets Socket.IO clients use the queues and inboxes of a
+// queues.Broker, with nothing but the stock client:
+//
+//	broker, err := queues.NewBroker(ctx, queues.BrokerConfig{Store: store, Authorize: rules})
+//	api := queueapi.Open(io.Of("/"), queueapi.Config{Broker: broker, Principal: user})
+//
+// A client sends the events queue:publish, queue:consume, queue:settle, queue:extend, queue:credit,
+// queue:cancel, queue:stats, queue:peek, queue:admin, inbox:send, inbox:open, inbox:ack,
+// inbox:subscribe, inbox:unsubscribe and inbox:close, each with one object and an ack callback. The answer is one
+// object, {ok:true, …} or {ok:false, code, message, retryAfter?}. It gets queue:message, queue:batch,
+// queue:revoked, queue:closed, inbox:message, inbox:gap and inbox:closed. docs/queues.md has
+// all their members. Times are in milliseconds.
+//
+// While a socket is connected the leases of its messages are renewed: the heartbeat of its
+// connection says that it is alive. When it goes, its messages go back at once, or its session keeps
+// them for its grace.
+package queueapi
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/roomcast/roomcast/parser"
+	"github.com/roomcast/roomcast/queues"
+	"github.com/roomcast/roomcast/server"
+)
+
+// Config says how clients use a broker. Fields are zero for their default.
+type Config struct {
+	// Broker has the queues. It is the caller's to close, after the server was shut down.
+	Broker *queues.Broker
+
+	// Principal returns whom a socket belongs to. The broker's Authorize decides by it. If nil,
+	// or "" is returned, the socket is nobody's: it may do what nobody in particular may.
+	Principal func(*server.Socket) string
+
+	// MaxConsumers and MaxInboxes bound what one socket has open. Defaults 16 and 4.
+	MaxConsumers, MaxInboxes int
+
+	// Logger is told what goes wrong. If nil, slog.Default() is used.
+	Logger *slog.Logger
+}
+
+// API is a namespace whose clients can use queues.
+type API struct {
+	cfg    Config
+	broker *queues.Broker
+	log    *slog.Logger
+	acks   acker
+
+	mu    sync.Mutex
+	peers map[*server.Socket]*peer
+}
+
+// Open adds the events to a namespace, or to a parent of dynamic ones.
+func Open(ns *server.Namespace, cfg Config) *API {
+	cfg.MaxConsumers = cmp.Or(cfg.MaxConsumers, 16)
+	cfg.MaxInboxes = cmp.Or(cfg.MaxInboxes, 4)
+	if cfg.Principal == nil {
+		cfg.Principal = func(*server.Socket) string { return "" }
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	a := &API{cfg: cfg, broker: cfg.Broker, log: cfg.Logger, peers: map[*server.Socket]*peer{}}
+	for event, handle := range map[string]func(*call) error{
+		"queue:publish":     (*call).publish,
+		"queue:consume":     (*call).consume,
+		"queue:settle":      (*call).settle,
+		"queue:extend":      (*call).extend,
+		"queue:credit":      (*call).credit,
+		"queue:cancel":      (*call).cancel,
+		"queue:stats":       (*call).stats,
+		"queue:peek":        (*call).peek,
+		"queue:admin":       (*call).admin,
+		"inbox:send":        (*call).inboxSend,
+		"inbox:open":        (*call).inboxOpen,
+		"inbox:ack":         (*call).inboxAck,
+		"inbox:subscribe":   (*call).inboxSubscribe,
+		"inbox:unsubscribe": (*call).inboxUnsubscribe,
+		"inbox:close":       (*call).inboxClose,
+	} {
+		ns.Handle(event, func(ctx context.Context, e *server.Event) error {
+			ctx, stop := context.WithTimeout(ctx, callTimeout)
+			defer stop()
+			c := &call{ctx: ctx, api: a, e: e, s: e.Socket, client: a.broker.As(cfg.Principal(e.Socket))}
+			if err := handle(c); err != nil {
+				c.fail(err)
+			}
+			return nil
+		})
+	}
+	return a
+}
+
+// callTimeout bounds what a client waits for where the store is asked while a handler waits.
+const callTimeout = 10 * time.Second
+
+// call is one request of a client.
+type call struct {
+	ctx    context.Context
+	api    *API
+	e      *server.Event
+	s      *server.Socket
+	client *queues.Client // as the socket's principal
+}
+
+// decode decodes the request's object.
+func (c *call) decode(v any) error {
+	if err := c.e.Decode(v); err != nil {
+		return queues.Refuse(queues.CodeBadRequest, err.Error())
+	}
+	return nil
+}
+
+// data returns a part of the request as data of its own.
+func (c *call) data(raw json.RawMessage) (queues.Payload, error) {
+	if raw == nil {
+		return queues.Payload{}, queues.Refuse(queues.CodeBadRequest, "data is missing")
+	}
+	p, err := c.e.Args.Part(raw)
+	if err != nil {
+		return queues.Payload{}, queues.Refuse(queues.CodeBadRequest, err.Error())
+	}
+	return queues.Payload{JSON: p.JSON, Attachments: p.Attachments}, nil
+}
+
+// reply answers the request.
+func (c *call) reply(v any) { c.api.acks.add(c.e, v) }
+
+// done is the answer that says no more than that it was done.
+type done struct {
+	OK bool `json:"ok"`
+}
+
+// refusal is the answer that says why not.
+type refusal struct {
+	OK         bool        `json:"ok"`
+	Code       queues.Code `json:"code"`
+	Message    string      `json:"message"`
+	RetryAfter int64       `json:"retryAfter,omitempty"`
+}
+
+func refuse(err error) refusal {
+	r := refusal{Code: queues.CodeOf(err), Message: "the store is unavailable"}
+	if e := (*queues.Error)(nil); errors.As(err, &e) {
+		r.Message, r.RetryAfter = e.Message, e.RetryAfter.Milliseconds()
+	}
+	return r
+}
+
+func (c *call) fail(err error) {
+	if e := (*queues.Error)(nil); !errors.As(err, &e) && !errors.Is(err, context.Canceled) {
+		c.api.log.Warn("a request of a queue failed", "event", c.e.Name, "error", err)
+	}
+	c.reply(refuse(err))
+}
+
+// duration returns ms milliseconds, refusing what is no time.
+func duration(name string, ms float64) (time.Duration, error) {
+	if !(ms >= 0 && ms < 1e13) {
+		return 0, queues.Refuse(queues.CodeBadRequest, name+" isn't a number of milliseconds")
+	}
+	return time.Duration(ms * float64(time.Millisecond)), nil
+}
+
+// payload is data of a message as a value that can be sent.
+func payload(p queues.Payload) parser.Payload {
+	return parser.Payload{JSON: p.JSON, Attachments: p.Attachments}
+}

@@ -1,0 +1,425 @@
+package queueapi
+
+import (
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/roomcast/roomcast/parser"
+	"github.com/roomcast/roomcast/queues"
+	"github.com/roomcast/roomcast/server"
+)
+
+// consumer is a consumer of a socket.
+type consumer struct {
+	peer  *peer
+	queue *queues.Consumer
+	event string // queue:message or queue:batch, unless the client wants another name
+	once  bool   // at most once: there is nothing to settle
+
+	batch int           // messages in a batch; 0: each by itself
+	wait  time.Duration // how long a batch waits for more
+
+	mu      sync.Mutex
+	pending map[queues.Ref]*parcel // what the client has not settled
+	held    []*queues.Message      // a batch that isn't full
+	timer   *time.Timer            // sends it
+	closed  bool
+	drains  bool // it is closed when nothing is pending
+}
+
+// parcel is one event that the client has to ack, with a message or a batch in it.
+type parcel struct {
+	messages []*queues.Message
+	cancel   func() // forgets the ack; nil until the event was sent
+	dropped  bool   // before it was
+}
+
+// Limits of a batch.
+const (
+	maxBatch     = 100
+	maxBatchWait = 10 * time.Second
+)
+
+// consume answers queue:consume {queue, prefetch?, prefetchBytes?, batch?: {max, waitMs}, session?, graceMs?,
+// event?, renew?, mode?}.
+func (c *call) consume() error {
+	var in struct {
+		Queue         string `json:"queue"`
+		Prefetch      int    `json:"prefetch"`
+		PrefetchBytes int    `json:"prefetchBytes"`
+		Batch         *struct {
+			Max    int     `json:"max"`
+			WaitMs float64 `json:"waitMs"`
+		} `json:"batch"`
+		Session string  `json:"session"`
+		GraceMs float64 `json:"graceMs"`
+		Event   string  `json:"event"`
+		Renew   *bool   `json:"renew"`
+		Mode    string  `json:"mode"`
+	}
+	if err := c.decode(&in); err != nil {
+		return err
+	}
+	grace, err := duration("graceMs", in.GraceMs)
+	if err != nil {
+		return err
+	}
+	n := &consumer{event: "queue:message", pending: map[queues.Ref]*parcel{}, once: in.Mode == "at-most-once"}
+	if b := in.Batch; b != nil {
+		n.event, n.batch = "queue:batch", b.Max
+		if n.wait, err = duration("batch.waitMs", b.WaitMs); err != nil {
+			return err
+		}
+		if b.Max < 1 || b.Max > maxBatch || n.wait > maxBatchWait {
+			return queues.Refuse(queues.CodeBadRequest, "a batch has 1 to 100 messages, and waits up to 10 s")
+		}
+	}
+	switch {
+	case in.Mode != "" && in.Mode != "at-most-once" && in.Mode != "at-least-once":
+		return queues.Refuse(queues.CodeBadRequest, "mode is at-least-once or at-most-once")
+	case len(in.Event) > 128 || parser.IsReserved(in.Event):
+		return queues.Refuse(queues.CodeBadRequest, "event can't have this name")
+	case in.Event != "":
+		n.event = in.Event
+	}
+	p := c.api.peer(c.s)
+	n.peer = p
+	unreserve, err := p.reserve(func() int { return len(p.consumers) }, c.api.cfg.MaxConsumers, "consumers")
+	if err != nil {
+		return err
+	}
+	defer unreserve()
+	n.queue, err = c.client.Consume(c.ctx, in.Queue, queues.ConsumerConfig{
+		Prefetch:      in.Prefetch,
+		PrefetchBytes: in.PrefetchBytes,
+		Session:       in.Session,
+		Grace:         grace,
+		AtMostOnce:    n.once,
+		NoRenew:       in.Renew != nil && !*in.Renew,
+		Deliver:       n.deliver,
+		Alive:         c.s.Connected,
+		Open:          p.open,
+		Revoked:       n.revoked,
+		Closed:        n.ended,
+	})
+	if err != nil {
+		return err
+	}
+	p.mu.Lock()
+	gone := p.gone
+	if !gone {
+		p.consumers[n.queue.ID()] = n
+	}
+	p.mu.Unlock()
+	if gone {
+		n.close()
+		return queues.ErrGone
+	}
+	resumed := make([]string, 0, len(n.queue.Resumed()))
+	for _, m := range n.queue.Resumed() {
+		resumed = append(resumed, m.Receipt)
+	}
+	// Before the first message, which Start has delivered.
+	_ = c.e.Ack(map[string]any{
+		"ok": true, "consumer": n.queue.ID(), "leaseMs": n.queue.Lease().Milliseconds(), "resumed": resumed,
+	})
+	n.queue.Start()
+	return nil
+}
+
+// deliver sends messages to the client. It doesn't block.
+func (n *consumer) deliver(ms []*queues.Message) {
+	sess := n.peer.s.Session()
+	sess.Cork()
+	defer sess.Uncork()
+	if n.batch == 0 {
+		for _, m := range ms {
+			n.send([]*queues.Message{m})
+		}
+		return
+	}
+	n.mu.Lock()
+	n.held = append(n.held, ms...)
+	var full [][]*queues.Message
+	for {
+		size := n.fits(n.held)
+		if size == 0 {
+			break
+		}
+		full = append(full, n.held[:size:size])
+		n.held = n.held[size:]
+	}
+	if len(n.held) > 0 && n.timer == nil && !n.closed {
+		n.timer = time.AfterFunc(n.wait, n.flush)
+	}
+	n.mu.Unlock()
+	for _, batch := range full {
+		n.send(batch)
+	}
+}
+
+// fits returns how many of the messages make a full batch, or 0. A packet has only so
+// many attachments.
+func (n *consumer) fits(ms []*queues.Message) int {
+	attachments := 0
+	for i, m := range ms {
+		if attachments += len(m.Payload.Attachments); i > 0 && attachments > maxAttachments {
+			return i
+		}
+		if i+1 == n.batch {
+			return n.batch
+		}
+	}
+	return 0
+}
+
+// maxAttachments is what clients take in one packet.
+const maxAttachments = 10
+
+// flush sends what a batch has after its wait.
+func (n *consumer) flush() {
+	n.mu.Lock()
+	n.timer = nil
+	batch := n.held
+	n.held = nil
+	closed := n.closed
+	n.mu.Unlock()
+	if len(batch) > 0 && !closed {
+		n.send(batch)
+	}
+}
+
+// send sends one event with messages in it.
+func (n *consumer) send(ms []*queues.Message) {
+	var data any
+	if n.batch == 0 {
+		data = n.outgoing(ms[0])
+	} else {
+		list := make([]any, len(ms))
+		for i, m := range ms {
+			list[i] = n.outgoing(m)
+		}
+		data = list
+	}
+	s := n.peer.s
+	if n.once {
+		if err := s.Emit(s.Context(), n.event, data); err != nil {
+			n.peer.api.log.Warn("a message was lost that was to be delivered at most once", "queue", n.queue.Queue(), "error", err)
+		}
+		return
+	}
+	pc := &parcel{messages: ms}
+	n.mu.Lock()
+	if n.closed {
+		n.mu.Unlock()
+		return // and given back
+	}
+	for _, m := range ms {
+		n.pending[m.Ref()] = pc
+	}
+	n.mu.Unlock()
+	cancel, err := s.Ask(func(a *server.Answer, err error) {
+		if err == nil { // else the socket has gone, and the consumer is closed
+			n.acked(pc, a)
+		}
+	}, n.event, data)
+	n.mu.Lock()
+	pc.cancel = cancel
+	dropped := pc.dropped
+	n.mu.Unlock()
+	switch {
+	case err != nil:
+		n.undeliverable(ms, err)
+	case dropped:
+		cancel()
+	}
+}
+
+// undeliverable deals with messages that can't be sent: those that never can are dead, others go back.
+func (n *consumer) undeliverable(ms []*queues.Message, err error) {
+	n.forget(ms)
+	outcome := queues.Reject
+	if transient(err) {
+		outcome = queues.Release
+	}
+	if errors.Is(err, server.ErrTooManyAcks) { // it wants more than it can have
+		n.mu.Lock()
+		has := len(n.pending)
+		n.mu.Unlock()
+		_ = n.queue.SetPrefetch(max(has, 1))
+	}
+	for _, m := range ms {
+		n.queue.Settle(m, outcome, 0, err.Error(), nil)
+	}
+}
+
+// outgoing is a message as the client gets it.
+func (n *consumer) outgoing(m *queues.Message) map[string]any {
+	out := map[string]any{
+		"queue": m.Queue, "id": m.ID, "attempt": m.Attempt, "fence": m.Fence,
+		"leaseMs": m.Lease.Milliseconds(), "data": payload(m.Payload), "at": m.Stored.UnixMilli(),
+	}
+	if m.Receipt != "" {
+		out["r"] = m.Receipt
+	}
+	if m.Key != "" {
+		out["key"] = m.Key
+	}
+	if len(m.Headers) > 0 {
+		out["headers"] = m.Headers
+	}
+	return out
+}
+
+// forget drops what the client isn't asked about any more, and the acks that
+// nobody waits for then. Acks that were never sent would fill the socket's table.
+func (n *consumer) forget(ms []*queues.Message) {
+	var cancels []func()
+	n.mu.Lock()
+	for _, m := range ms {
+		pc := n.pending[m.Ref()]
+		if pc == nil {
+			continue
+		}
+		delete(n.pending, m.Ref())
+		if n.anyPending(pc) {
+			continue
+		}
+		if pc.dropped = true; pc.cancel != nil {
+			cancels = append(cancels, pc.cancel)
+		}
+	}
+	n.mu.Unlock()
+	for _, cancel := range cancels {
+		cancel()
+	}
+	n.drained()
+}
+
+// drained forgets a consumer that was to finish what it had, and has: the broker closes it.
+func (n *consumer) drained() {
+	n.mu.Lock()
+	over := n.drains && len(n.pending) == 0
+	n.mu.Unlock()
+	if over {
+		n.peer.mu.Lock()
+		delete(n.peer.consumers, n.queue.ID())
+		n.peer.mu.Unlock()
+	}
+}
+
+func (n *consumer) anyPending(pc *parcel) bool {
+	for _, m := range pc.messages {
+		if n.pending[m.Ref()] == pc {
+			return true
+		}
+	}
+	return false
+}
+
+// revoked tells the client of messages that it doesn't have any more.
+func (n *consumer) revoked(ms []*queues.Message, reason string) {
+	n.forget(ms)
+	receipts := make([]string, len(ms))
+	for i, m := range ms {
+		receipts[i] = m.Receipt
+	}
+	s := n.peer.s
+	_ = s.Emit(s.Context(), "queue:revoked", map[string]any{
+		"queue": n.queue.Queue(), "consumer": n.queue.ID(), "receipts": receipts, "reason": reason,
+	})
+}
+
+// ended tells the client that the broker has closed the consumer.
+func (n *consumer) ended(err error) {
+	p := n.peer
+	p.mu.Lock()
+	delete(p.consumers, n.queue.ID())
+	p.mu.Unlock()
+	n.stop()
+	_ = p.s.Emit(p.s.Context(), "queue:closed", map[string]any{
+		"queue": n.queue.Queue(), "consumer": n.queue.ID(), "code": queues.CodeOf(err),
+	})
+}
+
+// close closes the consumer: what it has goes back.
+func (n *consumer) close() {
+	n.stop()
+	n.queue.Close()
+}
+
+// stop ends what belongs to the consumer here.
+func (n *consumer) stop() {
+	n.mu.Lock()
+	n.closed = true
+	if n.timer != nil {
+		n.timer.Stop()
+		n.timer = nil
+	}
+	n.held = nil
+	ms := make([]*queues.Message, 0, len(n.pending))
+	for _, pc := range n.pending {
+		ms = append(ms, pc.messages...)
+	}
+	n.mu.Unlock()
+	n.forget(ms)
+}
+
+// credit answers queue:credit {consumer, prefetch}.
+func (c *call) credit() error {
+	var in struct {
+		Consumer uint64 `json:"consumer"`
+		Prefetch int    `json:"prefetch"`
+	}
+	n, err := c.consumer(&in, &in.Consumer)
+	if err != nil {
+		return err
+	}
+	if err := n.queue.SetPrefetch(in.Prefetch); err != nil {
+		return err
+	}
+	c.reply(done{true})
+	return nil
+}
+
+// cancel answers queue:cancel {consumer, drain?}.
+func (c *call) cancel() error {
+	var in struct {
+		Consumer uint64 `json:"consumer"`
+		Drain    bool   `json:"drain"`
+	}
+	n, err := c.consumer(&in, &in.Consumer)
+	if err != nil {
+		return err
+	}
+	if in.Drain {
+		n.flush()
+		n.mu.Lock()
+		n.drains = true
+		n.mu.Unlock()
+		n.queue.Drain()
+		n.drained()
+	} else {
+		n.peer.mu.Lock()
+		delete(n.peer.consumers, in.Consumer)
+		n.peer.mu.Unlock()
+		n.close()
+	}
+	c.reply(done{true})
+	return nil
+}
+
+// consumer decodes a request and finds the consumer that it names.
+func (c *call) consumer(in any, id *uint64) (*consumer, error) {
+	if err := c.decode(in); err != nil {
+		return nil, err
+	}
+	p := c.api.peer(c.s)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if n := p.consumers[*id]; n != nil {
+		return n, nil
+	}
+	return nil, queues.Refuse(queues.CodeNotFound, "this connection has no such consumer")
+}

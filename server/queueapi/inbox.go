@@ -1,0 +1,371 @@
+package queueapi
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"sync"
+
+	"github.com/roomcast/roomcast/queues"
+	"github.com/roomcast/roomcast/server"
+)
+
+// inbox is an inbox that a socket has open.
+type inbox struct {
+	peer *peer
+	box  *queues.Inbox
+
+	mu      sync.Mutex
+	pending map[uint64]func() // by number: forgets the ack; nil while the event is being sent
+	closed  bool
+}
+
+// entry is what inbox:send carries.
+type entry struct {
+	ID      string            `json:"id"`
+	TTL     float64           `json:"ttl"` // ms
+	Headers map[string]string `json:"headers"`
+	Data    json.RawMessage   `json:"data"`
+}
+
+func (c *call) entry(in *entry) (*queues.Entry, error) {
+	data, err := c.data(in.Data)
+	if err != nil {
+		return nil, err
+	}
+	ttl, err := duration("ttl", in.TTL)
+	return &queues.Entry{ID: in.ID, TTL: ttl, Headers: in.Headers, Payload: data}, err
+}
+
+// inboxSend answers inbox:send {to: [inbox], data, id?, ttl?, headers?} or {topic, data, …}.
+func (c *call) inboxSend() error {
+	var in struct {
+		To    []string `json:"to"`
+		Topic string   `json:"topic"`
+		entry
+	}
+	if err := c.decode(&in); err != nil {
+		return err
+	}
+	e, err := c.entry(&in.entry)
+	if err != nil {
+		return err
+	}
+	if (in.Topic == "") == (in.To == nil) {
+		return queues.Refuse(queues.CodeBadRequest, "either to or topic is needed")
+	}
+	if in.Topic != "" {
+		c.client.TopicPublishFunc(c.ctx, in.Topic, e, func(seq uint64, err error) {
+			if err != nil {
+				c.fail(err)
+				return
+			}
+			c.reply(map[string]any{"ok": true, "accepted": true, "tseq": seq})
+		})
+		return nil
+	}
+	c.client.InboxSendFunc(c.ctx, e, in.To, func(sent []queues.Sent, err error) {
+		if err != nil {
+			c.fail(err)
+			return
+		}
+		c.sent(sent)
+	})
+	return nil
+}
+
+// sent answers with what became of an entry in each inbox. If it was stored in none, that is a refusal.
+func (c *call) sent(sent []queues.Sent) {
+	seqs, refused := map[string]uint64{}, map[string]queues.Code{}
+	var first error
+	for _, s := range sent {
+		if s.Err != nil {
+			refused[s.Inbox] = queues.CodeOf(s.Err)
+			if first == nil {
+				first = s.Err
+			}
+			continue
+		}
+		seqs[s.Inbox] = s.Seq
+	}
+	if len(seqs) == 0 && first != nil {
+		c.fail(first)
+		return
+	}
+	answer := map[string]any{"ok": true, "seqs": seqs}
+	if len(refused) > 0 {
+		answer["refused"] = refused
+	}
+	c.reply(answer)
+}
+
+// position is a place in an inbox.
+type position struct {
+	Epoch uint64 `json:"epoch"`
+	Seq   uint64 `json:"seq"`
+}
+
+// inboxOpen answers inbox:open {inbox?, since?: {epoch, seq}, prefetch?, mirror?}.
+func (c *call) inboxOpen() error {
+	var in struct {
+		Inbox    string    `json:"inbox"`
+		Since    *position `json:"since"`
+		Prefetch int       `json:"prefetch"`
+		Mirror   bool      `json:"mirror"`
+	}
+	if err := c.decode(&in); err != nil {
+		return err
+	}
+	name := c.own(in.Inbox)
+	p := c.api.peer(c.s)
+	p.mu.Lock()
+	old := p.inboxes[name]
+	p.mu.Unlock()
+	if old != nil { // it opens it anew
+		old.close(c.ctx)
+	}
+	unreserve, err := p.reserve(func() int { return len(p.inboxes) }, c.api.cfg.MaxInboxes, "inboxes")
+	if err != nil {
+		return err
+	}
+	defer unreserve()
+	n := &inbox{peer: p, pending: map[uint64]func(){}}
+	cfg := queues.InboxConfig{
+		Window: in.Prefetch, Mirror: in.Mirror,
+		Deliver: n.deliver, Gap: n.gap, Open: p.open, Closed: n.ended,
+	}
+	if in.Since != nil {
+		cfg.Since = &queues.Position{Epoch: in.Since.Epoch, Seq: in.Since.Seq}
+	}
+	box, opened, err := c.client.OpenInbox(c.ctx, name, cfg)
+	if err != nil {
+		return err
+	}
+	n.box = box
+	p.mu.Lock()
+	gone := p.gone
+	if !gone {
+		p.inboxes[name] = n
+	}
+	p.mu.Unlock()
+	if gone {
+		n.close(context.Background())
+		return queues.ErrGone
+	}
+	answer := map[string]any{
+		"ok": true, "inbox": name, "epoch": opened.Epoch, "first": opened.First, "last": opened.Last,
+		"acked": opened.Acked, "recovered": opened.Recovered,
+	}
+	if opened.Reason != "" {
+		answer["reason"] = opened.Reason
+	}
+	_ = c.e.Ack(answer) // before the first entry
+	box.Start()
+	return nil
+}
+
+// own is the inbox that is named, or the principal's.
+func (c *call) own(name string) string {
+	if name == "" {
+		return c.client.Principal()
+	}
+	return name
+}
+
+// deliver sends entries to the client. It doesn't block.
+func (n *inbox) deliver(ms []*queues.InboxMessage) {
+	s := n.peer.s
+	sess := s.Session()
+	sess.Cork()
+	defer sess.Uncork()
+	for _, m := range ms {
+		seq := m.Seq
+		n.mu.Lock()
+		if n.closed {
+			n.mu.Unlock()
+			return
+		}
+		n.pending[seq] = nil
+		n.mu.Unlock()
+		cancel, err := s.Ask(func(_ *server.Answer, err error) {
+			if err != nil {
+				return // the socket has gone, and the inbox is closed
+			}
+			n.mu.Lock()
+			_, asked := n.pending[seq]
+			delete(n.pending, seq)
+			n.mu.Unlock()
+			if asked {
+				n.box.Ack(seq)
+			}
+		}, "inbox:message", n.outgoing(m))
+		n.mu.Lock()
+		_, asked := n.pending[seq]
+		if asked && err == nil {
+			n.pending[seq] = cancel
+		}
+		if err != nil {
+			delete(n.pending, seq)
+		}
+		n.mu.Unlock()
+		switch {
+		case err == nil && !asked:
+			cancel()
+		case err != nil && !transient(err):
+			// It can be sent to nobody. The client is told that something is missing.
+			n.peer.api.log.Warn("an inbox's entry can't be sent", "inbox", n.box.Name(), "seq", seq, "error", err)
+			n.gap(seq, seq)
+			n.box.Ack(seq)
+		case errors.Is(err, server.ErrTooManyAcks):
+			n.ended(queues.ErrRateLimited)
+			go n.close(context.Background()) // it asks the store
+			return
+		case err != nil:
+			return // the socket goes
+		}
+	}
+}
+
+func (n *inbox) outgoing(m *queues.InboxMessage) map[string]any {
+	out := map[string]any{
+		"inbox": m.Inbox, "epoch": m.Epoch, "seq": m.Seq, "data": payload(m.Payload), "at": m.Stored.UnixMilli(),
+	}
+	if m.ID != "" {
+		out["id"] = m.ID
+	}
+	if m.Topic != "" {
+		out["topic"] = m.Topic
+	}
+	if len(m.Headers) > 0 {
+		out["headers"] = m.Headers
+	}
+	return out
+}
+
+// gap tells the client of entries that were lost.
+func (n *inbox) gap(from, to uint64) {
+	s := n.peer.s
+	_ = s.Emit(s.Context(), "inbox:gap", map[string]any{
+		"inbox": n.box.Name(), "epoch": n.box.Epoch(), "from": from, "to": to,
+	})
+}
+
+// ended tells the client that the broker has closed the inbox.
+func (n *inbox) ended(err error) {
+	p := n.peer
+	p.mu.Lock()
+	if p.inboxes[n.box.Name()] == n {
+		delete(p.inboxes, n.box.Name())
+	}
+	p.mu.Unlock()
+	n.forget(^uint64(0), true)
+	_ = p.s.Emit(p.s.Context(), "inbox:closed", map[string]any{"inbox": n.box.Name(), "code": queues.CodeOf(err)})
+}
+
+// close closes the inbox.
+func (n *inbox) close(ctx context.Context) {
+	p := n.peer
+	p.mu.Lock()
+	if p.inboxes[n.box.Name()] == n {
+		delete(p.inboxes, n.box.Name())
+	}
+	p.mu.Unlock()
+	n.forget(^uint64(0), true)
+	if err := n.box.Close(ctx); err != nil {
+		p.api.log.Warn("an inbox could not be closed", "inbox", n.box.Name(), "error", err)
+	}
+}
+
+// forget drops the acks up to a number; last says that no more are asked for.
+func (n *inbox) forget(upTo uint64, last bool) {
+	var cancels []func()
+	n.mu.Lock()
+	n.closed = n.closed || last
+	for seq, cancel := range n.pending {
+		if seq <= upTo {
+			delete(n.pending, seq)
+			if cancel != nil {
+				cancels = append(cancels, cancel)
+			}
+		}
+	}
+	n.mu.Unlock()
+	for _, cancel := range cancels {
+		cancel()
+	}
+}
+
+// inboxAck answers inbox:ack {inbox?, epoch, seq}: all up to seq is processed.
+func (c *call) inboxAck() error {
+	var in struct {
+		Inbox string `json:"inbox"`
+		position
+	}
+	if err := c.decode(&in); err != nil {
+		return err
+	}
+	n, err := c.opened(in.Inbox)
+	if err != nil {
+		return err
+	}
+	n.box.AckUpTo(queues.Position{Epoch: in.Epoch, Seq: in.Seq}, func(acked uint64, err error) {
+		if err != nil {
+			c.fail(err)
+			return
+		}
+		n.forget(acked, false)
+		c.reply(map[string]any{"ok": true, "acked": acked})
+	})
+	return nil
+}
+
+// opened returns the inbox that the socket has open.
+func (c *call) opened(name string) (*inbox, error) {
+	p := c.api.peer(c.s)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if n := p.inboxes[c.own(name)]; n != nil {
+		return n, nil
+	}
+	return nil, queues.Refuse(queues.CodeConflict, "the inbox isn't open on this connection")
+}
+
+// inboxClose answers inbox:close {inbox?}.
+func (c *call) inboxClose() error {
+	var in struct {
+		Inbox string `json:"inbox"`
+	}
+	if err := c.decode(&in); err != nil {
+		return err
+	}
+	n, err := c.opened(in.Inbox)
+	if err != nil {
+		return err
+	}
+	n.close(c.ctx)
+	c.reply(done{true})
+	return nil
+}
+
+type subscription struct {
+	Inbox string `json:"inbox"`
+	Topic string `json:"topic"`
+}
+
+// inboxSubscribe answers inbox:subscribe {topic, inbox?}.
+func (c *call) inboxSubscribe() error { return c.subscription(c.client.Subscribe) }
+
+// inboxUnsubscribe answers inbox:unsubscribe {topic, inbox?}.
+func (c *call) inboxUnsubscribe() error { return c.subscription(c.client.Unsubscribe) }
+
+func (c *call) subscription(f func(ctx context.Context, inbox, topic string) error) error {
+	var in subscription
+	if err := c.decode(&in); err != nil {
+		return err
+	}
+	if err := f(c.ctx, c.own(in.Inbox), in.Topic); err != nil {
+		return err
+	}
+	c.reply(done{true})
+	return nil
+}
