@@ -157,7 +157,7 @@ func NewBroker(ctx context.Context, c BrokerConfig) (*Broker, error) {
 func (b *Broker) Node() string { return b.cfg.Node }
 
 // Close gives back what consumers hold, closes them and the inboxes that are open, and waits until the store has
-// done what was handed over, or ctx ends.
+// done what was handed over, or ctx ends: then calls of the store may still be under way.
 func (b *Broker) Close(ctx context.Context) error {
 	b.mu.Lock()
 	if b.closed {
@@ -197,15 +197,14 @@ func (b *Broker) Close(ctx context.Context) error {
 		b.acks.wait()
 		b.renewals.wait()
 	}()
-	var err error
+	defer b.cancel() // and with it every call of the store
 	select {
 	case <-done:
-		err = b.store.Forget(ctx, b.cfg.Node)
 	case <-ctx.Done():
-		err = ctx.Err()
+		return ctx.Err()
 	}
-	b.cancel() // and with it every call of the store
-	<-done
+	err := b.store.Forget(ctx, b.cfg.Node)
+	b.cancel()
 	b.tasks.Wait()
 	return err
 }

@@ -1,0 +1,149 @@
+package pebblequeue
+
+import (
+	"encoding/binary"
+	"slices"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// kv is the ledger's KV: a batch that gathers, the database beneath, and a cache of messages, in which
+// all are that the batch has and the database hasn't yet.
+type kv struct {
+	db    *pebble.DB
+	batch *pebble.Batch // nil: empty
+	err   error         // of a read
+
+	cache map[place][]byte
+	bytes int
+	most  int
+}
+
+// place is the key of a message or an entry of an inbox.
+type place struct {
+	kind byte
+	no   uint32
+	seq  uint64
+}
+
+func newKV(db *pebble.DB, most int) *kv {
+	return &kv{db: db, cache: map[place][]byte{}, most: most}
+}
+
+// placeOf returns the place that a key of 13 bytes stands for. Others are read only when the store
+// opens, or seldom.
+func placeOf(key []byte) (p place, ok bool) {
+	if len(key) != 13 {
+		return place{}, false
+	}
+	return place{key[0], binary.BigEndian.Uint32(key[1:]), binary.BigEndian.Uint64(key[5:])}, true
+}
+
+func (k *kv) pending() *pebble.Batch {
+	if k.batch == nil {
+		k.batch = k.db.NewBatch()
+	}
+	return k.batch
+}
+
+func (k *kv) Set(key, value []byte) {
+	k.pending().Set(key, value, nil) // fails only on a batch that is closed
+	if p, ok := placeOf(key); ok {
+		k.forget(p)
+		k.cache[p] = value
+		k.bytes += len(value)
+	}
+}
+
+func (k *kv) Delete(key []byte) {
+	k.pending().Delete(key, nil)
+	if p, ok := placeOf(key); ok {
+		k.forget(p)
+	}
+}
+
+func (k *kv) forget(p place) {
+	if old, ok := k.cache[p]; ok {
+		delete(k.cache, p)
+		k.bytes -= len(old)
+	}
+}
+
+func (k *kv) DeleteRange(from, to []byte) {
+	k.pending().DeleteRange(from, to, nil)
+	a, ok := placeOf(from)
+	b, ok2 := placeOf(to)
+	if ok && ok2 && a.kind == b.kind && a.no == b.no { // some messages of one inbox
+		for ; a.seq < b.seq; a.seq++ {
+			k.forget(a)
+		}
+		return
+	}
+	for p := range k.cache { // a queue or inbox is deleted
+		key := binary.BigEndian.AppendUint32([]byte{p.kind}, p.no)
+		key = binary.BigEndian.AppendUint64(key, p.seq)
+		if slices.Compare(key, from) >= 0 && slices.Compare(key, to) < 0 {
+			k.forget(p)
+		}
+	}
+}
+
+func (k *kv) Get(key []byte) []byte {
+	if p, ok := placeOf(key); ok {
+		if v, ok := k.cache[p]; ok {
+			return v
+		}
+	}
+	v, closer, err := k.db.Get(key)
+	if err == pebble.ErrNotFound {
+		return nil
+	}
+	if err != nil {
+		k.err = err
+		return nil
+	}
+	defer closer.Close()
+	return slices.Clone(v)
+}
+
+func (k *kv) Scan(from, to []byte, f func(key, value []byte) error) (err error) {
+	it, err := k.db.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: to})
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if e := it.Close(); err == nil {
+			err = e
+		}
+	}()
+	for ok := it.First(); ok; ok = it.Next() {
+		v, err := it.ValueAndErr()
+		if err != nil {
+			return err
+		}
+		if err := f(it.Key(), v); err != nil {
+			return err
+		}
+	}
+	return it.Error()
+}
+
+// take returns what has gathered, or nil.
+func (k *kv) take() *pebble.Batch {
+	b := k.batch
+	k.batch = nil
+	return b
+}
+
+// trim makes the cache small enough, after what has gathered was given to the database.
+func (k *kv) trim() {
+	if k.bytes <= k.most {
+		return
+	}
+	for p := range k.cache {
+		k.forget(p)
+		if k.bytes <= k.most {
+			return
+		}
+	}
+}
