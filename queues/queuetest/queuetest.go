@@ -21,6 +21,8 @@ type Options struct {
 	Unit time.Duration
 	// Sleep lets time pass for the store. Default time.Sleep.
 	Sleep func(time.Duration)
+	// Parallel runs tests at the same time, which helps where they wait for a real clock.
+	Parallel bool
 }
 
 // Run tests the stores that open returns; each test opens one, and uses names that no other test has.
@@ -47,6 +49,9 @@ func Run(t *testing.T, open func(*testing.T) queues.Store, o Options) {
 			slices.Sort(names)
 			for _, name := range names {
 				t.Run(name, func(t *testing.T) {
+					if o.Parallel {
+						t.Parallel()
+					}
 					store := open(t)
 					s := &suite{T: t, store: store, unit: o.Unit, sleep: o.Sleep, name: fmt.Sprintf("q%d", unique.Add(1))}
 					group.tests[name](s)

@@ -1,0 +1,11 @@
+-- Makes a queue or changes its configuration. ARGV: all of it, and its numbers without those that say what is paused.
+local time = redis.call('TIME')
+local old = redis.call('GET', KEYS[1] .. ':config')
+redis.call('SET', KEYS[1] .. ':config', ARGV[2] .. (old and string.sub(old, -16) or struct.pack('>dd', 0, 0)))
+redis.call('SET', KEYS[1] .. ':json', ARGV[1])
+if redis.call('EXISTS', KEYS[1] .. ':state') == 0 then
+	-- Fences begin where the clock is, so that a queue that is made anew doesn't issue old ones again.
+	local fence = (time[1] * 1000 - 1700000000000) * 2048
+	redis.call('SET', KEYS[1] .. ':state', struct.pack('>dd', 0, fence) .. string.rep(struct.pack('>d', 0), 27))
+end
+return 1

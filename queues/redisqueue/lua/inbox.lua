@@ -1,0 +1,153 @@
+-- An inbox, for every script about one: its state M. KEYS[1] is a LIST whose first element is the state and whose others
+-- are the entries, numbered without gaps from M.base; what was lost in between is ''. One key of few bytes, since most
+-- inboxes have few entries. Beside it there may be
+--   :topics   HASH topic -> number of its last entry here    :ids<n>   HASH id -> number, of five minutes
+--   :done:<l> what the last call of a lane answered
+local I = KEYS[1]
+local call = redis.call
+local time = call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+local STATE = '>I7I6I4I6I6I6I6I6I6I6I5I5c8'
+local M = { owners = {} }
+local there = call('LINDEX', I, 0)
+if there then
+	local at
+	M.epoch, M.base, M.n, M.bytes, M.acked, M.last, M.overflow, M.expired, M.soonest, M.used, M.dropped, M.lost, M.line, at =
+		struct.unpack(STATE, there)
+	while at <= #there do
+		local o = {}
+		o.flags, o.number, o.node, at = struct.unpack('>BHc0Hc0', there, at)
+		M.owners[#M.owners + 1] = o
+	end
+end
+
+-- Flags of owners.
+local MIRROR, TOLD, STALE = 1, 2, 4
+
+local function line() -- which history Redis has
+	return string.sub(string.match(call('INFO', 'replication'), 'master_replid:(%x+)') or '00000000', 1, 8)
+end
+
+-- off says that the first element isn't in the list.
+local off = not there
+
+-- create makes the inbox, if there is none.
+local function create()
+	if M.epoch then return end
+	M.epoch = time[1] * 1000000 + time[2]
+	M.base, M.n, M.bytes, M.acked, M.last, M.overflow, M.expired, M.soonest, M.dropped, M.lost = 1, 0, 0, 0, 0, 0, 0, 0, 0, 0
+	M.line = line()
+	M.used = now
+end
+
+local function save()
+	local v = struct.pack(STATE, M.epoch, M.base, M.n, M.bytes, M.acked, M.last, M.overflow, M.expired, M.soonest, M.used,
+		M.dropped, M.lost, M.line)
+	for _, o in ipairs(M.owners) do
+		v = v .. struct.pack('>BHc0Hc0', o.flags, #o.number, o.number, #o.node, o.node)
+	end
+	if off then
+		call('LPUSH', I, v)
+	else
+		call('LSET', I, 0, v)
+	end
+	off = false
+end
+
+local function owner(node, number)
+	for i, o in ipairs(M.owners) do
+		if o.node == node and o.number == number then return o, i end
+	end
+end
+
+-- An entry: flags, when stored, when it expires (0: never), size, body.
+local ENTRY = '>BI6I6I4'
+
+-- shift takes n entries off the front, and those that are lost after them.
+local function shift(n)
+	if not off then
+		call('LPOP', I)
+		off = true
+	end
+	local function gone(v)
+		M.base = M.base + 1
+		if v == '' then return end
+		local _, _, _, size = struct.unpack(ENTRY, v)
+		M.n, M.bytes = M.n - 1, M.bytes - size
+	end
+	while n > 0 do
+		local vs = call('LPOP', I, math.min(n, 500))
+		if not vs then break end
+		for _, v in ipairs(vs) do gone(v) end
+		n = n - #vs
+	end
+	while call('LINDEX', I, 0) == '' do gone(call('LPOP', I)) end
+end
+
+-- expire loses entries whose time is over, and says whether there were any.
+local function expire()
+	if not M.epoch or M.soonest == 0 or now < M.soonest then return false end
+	local front, soonest, i = 0, 0, 0
+	local from = off and 0 or 1
+	while true do
+		local vs = call('LRANGE', I, from + i, from + i + 99)
+		if #vs == 0 then break end
+		for _, v in ipairs(vs) do
+			i = i + 1
+			if v ~= '' then
+				local _, _, at, size = struct.unpack(ENTRY, v)
+				if at > 0 and at <= now then
+					M.expired = math.max(M.expired, M.base + i - 1)
+					M.lost = M.lost + 1
+					if front == i - 1 then
+						front = i
+					else
+						call('LSET', I, from + i - 1, '')
+						M.n, M.bytes = M.n - 1, M.bytes - size
+					end
+				elseif at > 0 and (soonest == 0 or at < soonest) then
+					soonest = at
+				end
+			elseif front == i - 1 then
+				front = i
+			end
+		end
+	end
+	M.soonest = soonest
+	if front > 0 then shift(front) end
+	return true
+end
+
+local prefix, name = string.match(I, '^(.*){i:(.*)}$')
+
+local function tell(node, what) call('PUBLISH', prefix .. 'node:' .. node, what) end
+
+-- takeOver ends the ownership of all but one owner, and appends their nodes to a list.
+local function takeOver(node, number, nodes)
+	for _, o in ipairs(M.owners) do
+		if o.node ~= node or o.number ~= number then
+			tell(o.node, struct.pack('>BHc0', 116, #o.number, o.number) .. name)
+			nodes[#nodes + 1] = o.node
+		end
+	end
+	M.owners = {}
+end
+
+-- same sees whether Redis has the history in which the epoch began; if not, numbers may have been given twice: a new
+-- epoch begins, and those who have opened the inbox must do so again.
+local function same()
+	local id = line()
+	if id == M.line then return true end
+	M.line = id
+	M.epoch = math.max(M.epoch + 1, time[1] * 1000000 + time[2])
+	for _, o in ipairs(M.owners) do
+		if o.flags < STALE then o.flags = o.flags + STALE end
+	end
+	return false
+end
+
+local function acknowledge(seq)
+	M.acked = seq
+	if seq >= M.base then shift(seq - M.base + 1) end
+end

@@ -1,0 +1,88 @@
+-- A queue, for every script about one: its configuration C, its state S, its records.
+--
+-- KEYS[1] begins the names of all its keys, which are in one slot:
+--   :config     the numbers of its configuration     :json       all of it
+--   :state      S                                    :messages   HASH number -> record
+--   :ready0..3  LIST of numbers, by priority         :scheduled  ZSET number -> when it is due
+--   :leased     ZSET number -> when the lease ends   :tries      HASH number -> what happened to it
+--   :keys       HASH key -> number that has it       :key:<key>  LIST of numbers that wait for it
+--   :expiry     ZSET number -> when its TTL is over  :ids0 :ids1 HASH id -> number, two windows
+--   :dead       ZSET number -> order of death        :letters    HASH number -> why, and the record
+--   :waiters    HASH node -> messages it waits for   :session:<s> SET of numbers it holds
+--   :done:<l>   what the last call of a lane answered
+--
+-- Times are Unix milliseconds, of Redis. Numbers of messages are strings here.
+local Q = KEYS[1]
+local call = redis.call
+local time = call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+local packed = call('MGET', Q .. ':config', Q .. ':state')
+if not packed[1] or not packed[2] then return { err = 'NOQUEUE no such queue' } end
+
+local C, S, R = {}, {}, {}
+C.lease, C.maxFailures, C.maxAttempts, C.backoffBase, C.backoffMax, C.maxLen, C.maxBytes, C.drop, C.ttl,
+	C.deadExpired, C.deadTTL, C.deadMax, C.skip, C.dedupe, C.dedupeBytes, C.rate, C.burst,
+	C.durability, C.publishPaused, C.consumePaused = struct.unpack('>dddddddddddddddddddd', packed[1])
+
+local at
+S.seq, S.fence, S.blocked, S.bytes, S.tried, S.holes, S.due, S.waiting, S.allowed, R[0], R[1], R[2], R[3],
+	S.idStart, S.idTurn, S.idBytes0, S.idBytes1, S.published, S.duplicates, S.refused, S.delivered, S.redelivered,
+	S.acked, S.nacked, S.released, S.lapsed, S.buried, S.expired, S.dropped, at =
+	struct.unpack('>ddddddddddddddddddddddddddddd', packed[2])
+S.line = string.sub(packed[2], at)
+
+-- save keeps the state. Whoever changes anything calls it at the end.
+local function save()
+	call('SET', Q .. ':state', struct.pack('>ddddddddddddddddddddddddddddd',
+		S.seq, S.fence, S.blocked, S.bytes, S.tried, S.holes, S.due, S.waiting, S.allowed, R[0], R[1], R[2], R[3],
+		S.idStart, S.idTurn, S.idBytes0, S.idBytes1, S.published, S.duplicates, S.refused, S.delivered, S.redelivered,
+		S.acked, S.nacked, S.released, S.lapsed, S.buried, S.expired, S.dropped) .. S.line)
+end
+
+local function ready() return R[0] + R[1] + R[2] + R[3] end
+
+-- A record: flags, when stored, size of the payload, [when it expires, its TTL], [key], and the body, which
+-- is the store's alone. The lower two bits of the flags are the priority.
+local TTL, KEY, ID = 4, 8, 16
+
+-- head reads a record up to its body: flags, stored, size, expires, ttl, key, where the body is.
+local function head(v)
+	local flags, stored, size, at = struct.unpack('>BI6I4', v)
+	local expires, ttl, key = 0, 0, ''
+	if bit.band(flags, TTL) ~= 0 then expires, ttl, at = struct.unpack('>I6I6', v, at) end
+	if bit.band(flags, KEY) ~= 0 then key, at = struct.unpack('>Bc0', v, at) end
+	return flags, stored, size, expires, ttl, key, at
+end
+
+local function record(flags, stored, size, expires, ttl, key, body)
+	local v = struct.pack('>BI6I4', flags, stored, size)
+	if expires > 0 then v = v .. struct.pack('>I6I6', expires, ttl) end
+	if key ~= '' then v = v .. struct.pack('>Bc0', #key, key) end
+	return v .. body
+end
+
+-- What happened to a message that was handed out: its state, flags, fence, attempts, failures, size, how long
+-- its session may keep it, its key, who holds it, and what was said when it failed.
+local WAITING, LEASED, PARKED = 0, 1, 2
+local TRIES = '>BBI7I4I4I4I6Bc0Hc0Hc0'
+
+local function tries(e)
+	return struct.pack(TRIES, e.state, e.flags, e.fence, e.attempt, e.failures, e.size, e.grace,
+		#e.key, e.key, #e.node, e.node, #e.session, e.session) .. e.text
+end
+
+-- again answers what a call of a lane has answered before: it came twice, since its reply was lost.
+local function again(lane, n)
+	if lane == '' then return nil end
+	local v = call('GET', Q .. ':done:' .. lane)
+	if not v then return nil end
+	local was = cmsgpack.unpack(v)
+	if was[1] == n then return was[2] end
+	return nil
+end
+
+local function done(lane, n, reply)
+	if lane ~= '' then call('SET', Q .. ':done:' .. lane, cmsgpack.pack({ n, reply }), 'PX', 60000) end
+	return reply
+end

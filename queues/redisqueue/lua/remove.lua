@@ -1,0 +1,8 @@
+--use inbox
+-- Deletes the inbox. Returns its topics, and nodes whose owners were taken over.
+local nodes = {}
+if there then takeOver('', '', nodes) end
+local topics = call('HKEYS', I .. ':topics')
+local window = math.floor(now / 300000)
+call('UNLINK', I, I .. ':topics', I .. ':ids' .. window, I .. ':ids' .. window - 1)
+return { topics, nodes }

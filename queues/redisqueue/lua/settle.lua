@@ -1,0 +1,79 @@
+--use queue move
+-- Ends hand-outs.
+-- ARGV: lane, number of the call, and of each the number and the rest: outcome, fence, delay (-1: none, 0: the queue's),
+-- grace, node, error.
+-- Returns how many died, and of each 0 done, 1 superseded or 2 gone.
+local ACK, NACK, RELEASE, REJECT, PARK = 1, 2, 3, 4, 5
+local was = again(ARGV[1], ARGV[2])
+if was then return was end
+due()
+
+local ids = {}
+for i = 3, #ARGV, 2 do ids[#ids + 1] = ARGV[i] end
+local happened = {}
+for i, k in ipairs(call('HMGET', Q .. ':tries', unpack(ids))) do happened[ids[i]] = k end
+
+-- Acknowledged ones that were leased are deleted together.
+local acked, short, left = {}, {}, {}
+
+local function settle(id, rest)
+	local k = happened[id]
+	if not k then return 2 end
+	local outcome, fence, delay, grace, wanted, text = struct.unpack('>BI7i8I6Hc0Hc0', rest)
+	local state, flags, current, _, _, size, _, key, node, session = struct.unpack(TRIES, k)
+	if fence ~= current or wanted ~= '' and (state == WAITING or node ~= wanted) then return 1 end
+	if outcome == ACK and state ~= WAITING then
+		acked[#acked + 1] = id
+		if flags % 8 >= TTL then short[#short + 1] = id end
+		if session ~= '' then
+			left[session] = left[session] or {}
+			table.insert(left[session], id)
+		end
+		happened[id] = nil
+		S.acked = S.acked + 1
+		S.bytes = S.bytes - size
+		free(id, key)
+		return 0
+	end
+	local e = load(id)
+	if not e then
+		call('HDEL', Q .. ':tries', id)
+		return 2
+	end
+	if outcome == ACK then
+		S.acked = S.acked + 1
+		take(e)
+		erase(e)
+	elseif outcome == REJECT then
+		take(e)
+		bury(e, 'rejected', text)
+	elseif state == WAITING then
+		return 0 -- given back before
+	elseif outcome == NACK then
+		S.nacked = S.nacked + 1
+		fail(e, delay ~= 0 and delay or nil, text)
+	elseif outcome == PARK and grace > 0 and session ~= '' then
+		park(e, grace)
+	else
+		S.released = S.released + 1
+		release(e)
+	end
+	happened[id] = call('HGET', Q .. ':tries', id) or nil
+	return 0
+end
+
+math.randomseed(time[2])
+local before = S.buried
+local reply = {}
+for i = 1, #ids do reply[i + 1] = settle(ids[i], ARGV[2 + 2 * i]) end
+if #acked > 0 then
+	call('HDEL', Q .. ':messages', unpack(acked))
+	call('HDEL', Q .. ':tries', unpack(acked))
+	call('ZREM', Q .. ':leased', unpack(acked))
+	if #short > 0 then call('ZREM', Q .. ':expiry', unpack(short)) end
+	for session, list in pairs(left) do call('SREM', Q .. ':session:' .. session, unpack(list)) end
+end
+reply[1] = S.buried - before
+wake()
+save()
+return done(ARGV[1], ARGV[2], reply)

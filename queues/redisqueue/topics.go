@@ -1,0 +1,63 @@
+package redisqueue
+
+import (
+	"context"
+	"strconv"
+
+	"github.com/roomcast/roomcast/queues"
+)
+
+// A membership is kept twice: with the inbox, which decides, and in the topic's set, for those who
+// fan out. The set may have inboxes that aren't members, but has all that are.
+
+// Subscribe does queues.InboxStore.Subscribe.
+func (s *store) Subscribe(ctx context.Context, inbox, topic string, limit int) error {
+	added, err := s.rdb.SAdd(ctx, s.topicKey(topic), inbox).Result()
+	if err != nil {
+		return refusal(err)
+	}
+	a, err := s.ask(ctx, subscribeScript, s.inboxKey(inbox), topic, limit)
+	if err != nil {
+		return err
+	}
+	if a.number() == 1 || a.bad {
+		return a.err()
+	}
+	if added > 0 {
+		s.rdb.SRem(ctx, s.topicKey(topic), inbox) // if it stays, it is skipped
+	}
+	return queues.Refuse(queues.CodeQueueFull, "the inbox is subscribed to too many topics")
+}
+
+// Unsubscribe does queues.InboxStore.Unsubscribe.
+func (s *store) Unsubscribe(ctx context.Context, inbox, topic string) error {
+	topics := s.inboxKey(inbox) + ":topics"
+	if err := s.rdb.HDel(ctx, topics, topic).Err(); err != nil {
+		return refusal(err)
+	}
+	if err := s.rdb.SRem(ctx, s.topicKey(topic), inbox).Err(); err != nil {
+		return refusal(err)
+	}
+	// Somebody may have subscribed it meanwhile.
+	again, err := s.rdb.HExists(ctx, topics, topic).Result()
+	if err == nil && again {
+		err = s.rdb.SAdd(ctx, s.topicKey(topic), inbox).Err()
+	}
+	if err != nil {
+		return refusal(err)
+	}
+	return nil
+}
+
+// Members does queues.InboxStore.Members. after is what SSCAN said.
+func (s *store) Members(ctx context.Context, topic, after string, n int) (inboxes []string, next string, err error) {
+	cursor, _ := strconv.ParseUint(after, 10, 64)
+	inboxes, at, err := s.rdb.SScan(ctx, s.topicKey(topic), cursor, "", int64(max(n, 1))).Result()
+	if err != nil {
+		return nil, "", refusal(err)
+	}
+	if at != 0 {
+		next = strconv.FormatUint(at, 10)
+	}
+	return inboxes, next, nil
+}

@@ -1,0 +1,341 @@
+package redisqueue
+
+import (
+	"context"
+	"encoding/binary"
+	"math"
+	"strconv"
+	"time"
+
+	"github.com/roomcast/roomcast/queues"
+)
+
+// Publish does queues.WorkStore.Publish.
+func (s *store) Publish(ctx context.Context, calls []*queues.PublishCall) {
+	commands := make([]*command, 0, len(calls))
+	sent := make([]*queues.PublishCall, 0, len(calls))
+	for _, c := range calls {
+		key := s.queueKey(c.Queue)
+		if s.memory.refuses(ctx, s.rdb, key) {
+			s.failPublish(c, &queues.Error{Code: queues.CodeQueueFull, Message: "the memory of Redis is full", RetryAfter: time.Second})
+			continue
+		}
+		lane, call := s.lanes.take()
+		args := make([]any, 3, 3+3*len(c.Drafts)+8)
+		args[0], args[1], args[2] = lane, call, len(c.Drafts)
+		for _, d := range c.Drafts {
+			args = appendDraft(args, d)
+		}
+		if c.Claim != nil {
+			args = appendClaim(args, c.Claim)
+		}
+		commands = append(commands, &command{script: publishScript, key: key, args: args, level: s.levelOf(c.Queue)})
+		sent = append(sent, c)
+	}
+	s.run(ctx, commands...)
+	for i, c := range sent {
+		s.lanes.give(commands[i].args[0].(string), commands[i].err)
+		s.published(ctx, c, commands[i])
+	}
+}
+
+// failPublish answers a call that was not made, or not answered.
+func (s *store) failPublish(c *queues.PublishCall, err error) {
+	c.Results, c.Err = nil, err
+	if c.Claim != nil {
+		c.Claim.Err = err
+	}
+}
+
+// What became of a draft.
+const (
+	stored = iota
+	known
+	noRoom
+	noRoomForID
+)
+
+func (s *store) published(ctx context.Context, c *queues.PublishCall, cmd *command) {
+	a, err := cmd.answer()
+	if err != nil {
+		s.failPublish(c, err)
+		return
+	}
+	level := int(a.number())
+	c.Dropped = int(a.number())
+	results := a.list()
+	c.Results = make([]queues.PublishResult, len(c.Drafts))
+	for i, d := range c.Drafts {
+		r := &c.Results[i]
+		r.ID = d.ID
+		what := results.number()
+		r.Seq = results.seq()
+		switch what {
+		case stored:
+			if r.ID == "" {
+				r.ID = madeID(r.Seq)
+			}
+		case known:
+			r.Duplicate = true
+		case noRoom:
+			r.Err = queues.ErrQueueFull
+		default:
+			r.Err = &queues.Error{Code: queues.CodeQueueFull, Message: "too many ids to remember", RetryAfter: time.Minute}
+		}
+	}
+	if a.bad || results.bad {
+		s.failPublish(c, refusal(errCorrupt))
+		return
+	}
+	if c.Claim != nil {
+		s.claimed(c.Claim, a.list())
+	}
+	if !s.durable(ctx, c.Queue, level, cmd) {
+		for i := range c.Results {
+			if c.Results[i].Err == nil {
+				c.Results[i].Err = queues.ErrNotDurable
+			}
+		}
+	}
+}
+
+// durable says whether what a command wrote has reached the level of its queue. If it was sent when
+// another level was known of the queue, the confirmation is got now.
+func (s *store) durable(ctx context.Context, queue string, level int, sent *command) bool {
+	if level == 0 {
+		level = levels[s.cfg.Durability]
+	}
+	s.mu.Lock()
+	s.levels[queue] = level
+	s.mu.Unlock()
+	if level <= levels[Memory] || sent.level >= level {
+		return sent.confirmed
+	}
+	// Replication is a stream: what is confirmed of a later write is confirmed of all before it.
+	barrier := &command{script: barrierScript, key: sent.key, level: level}
+	s.run(ctx, barrier)
+	return barrier.err == nil && barrier.confirmed
+}
+
+// levelOf returns the durability level of a queue, as far as known.
+func (s *store) levelOf(queue string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	level, known := s.levels[queue]
+	if !known {
+		return levels[s.cfg.Durability]
+	}
+	return level
+}
+
+// madeID is the id of a message that came without one.
+func madeID(seq uint64) string { return "~" + strconv.FormatUint(seq, 10) }
+
+// appendDraft appends what the script takes of a draft.
+func appendDraft(args []any, d *queues.Draft) []any {
+	c := content{id: d.ID, headers: d.Headers, payload: d.Payload}
+	flags, body := c.body()
+	if d.Key != "" {
+		flags |= flagKey
+	}
+	var when int64
+	if !d.At.IsZero() {
+		when = max(d.At.UnixMilli(), 0)
+	}
+	head := make([]byte, 0, 24+len(d.Key))
+	head = append(head, flags|byte(d.Priority&3))
+	head = appendFixed(head, 6, uint64(bound(millis(d.Delay))))
+	head = appendFixed(head, 6, uint64(bound(when)))
+	head = appendFixed(head, 6, uint64(bound(millis(d.TTL))))
+	head = appendFixed(head, 4, uint64(d.Payload.Size()))
+	head = append(append(head, byte(len(d.Key))), d.Key...)
+	return append(args, head, d.ID, body)
+}
+
+// bound keeps a time within what six bytes and a number of Lua hold with others added.
+func bound(ms int64) int64 { return min(ms, 1<<46) }
+
+// appendFixed appends the lower n bytes of v, the highest first.
+func appendFixed(b []byte, n int, v uint64) []byte {
+	for i := n - 1; i >= 0; i-- {
+		b = append(b, byte(v>>(8*i)))
+	}
+	return b
+}
+
+// appendText appends s with its length in two bytes.
+func appendText(b []byte, s string) []byte {
+	s = s[:min(len(s), math.MaxUint16)]
+	return append(binary.BigEndian.AppendUint16(b, uint16(len(s))), s...)
+}
+
+// Claim does queues.WorkStore.Claim.
+func (s *store) Claim(ctx context.Context, calls []*queues.ClaimCall) {
+	commands := make([]*command, len(calls))
+	for i, c := range calls {
+		lane, call := s.lanes.take()
+		commands[i] = &command{script: claimScript, key: s.queueKey(c.Queue), args: appendClaim([]any{lane, call}, c)}
+	}
+	s.run(ctx, commands...)
+	for i, c := range calls {
+		s.lanes.give(commands[i].args[0].(string), commands[i].err)
+		a, err := commands[i].answer()
+		if err != nil {
+			c.Err = err
+			continue
+		}
+		s.claimed(c, a)
+	}
+}
+
+func appendClaim(args []any, c *queues.ClaimCall) []any {
+	args = append(args, c.Node, flag(c.Wait), len(c.Wants))
+	for i := range c.Wants {
+		w := &c.Wants[i]
+		args = append(args, w.Session, bound(millis(w.Grace)), w.Messages, w.Bytes, flag(w.AtMostOnce))
+	}
+	return args
+}
+
+// claimed reads the answer to a claim.
+func (s *store) claimed(c *queues.ClaimCall, a *answer) {
+	c.Lease = a.millis()
+	next := a.number()
+	c.Next = time.Duration(next) * time.Millisecond
+	if next < 0 {
+		c.Next = -1
+	}
+	counts, messages := a.list(), a.list()
+	for i := range c.Wants {
+		w := &c.Wants[i]
+		for range counts.number() {
+			lease := c.Lease
+			if w.AtMostOnce {
+				lease = 0
+			}
+			m, err := message(c.Queue, messages, lease)
+			if messages.bad {
+				break
+			}
+			if err != nil {
+				// Nobody can have it. Its lease ends in the end, and it is dead after some attempts.
+				s.cfg.Logger.Error("queues: a message can't be read", "queue", c.Queue)
+				continue
+			}
+			w.Got = append(w.Got, m)
+		}
+	}
+	if a.bad || counts.bad || messages.bad {
+		c.Err = refusal(errCorrupt)
+		for i := range c.Wants {
+			c.Wants[i].Got = nil
+		}
+	}
+}
+
+// message reads a message that was handed out: number, fence, attempt, failures, record.
+func message(queue string, a *answer, lease time.Duration) (*queues.Message, error) {
+	seq, fence := a.seq(), a.number()
+	attempt, failures := a.number(), a.number()
+	m, err := parseRecord(queue, seq, []byte(a.text()))
+	if err != nil {
+		return nil, err
+	}
+	m.Fence, m.Attempt, m.Failures, m.Lease = uint64(fence), int(attempt), int(failures), lease
+	return m, nil
+}
+
+// Settle does queues.WorkStore.Settle.
+func (s *store) Settle(ctx context.Context, calls []*queues.SettleCall) {
+	commands := make([]*command, 0, len(calls))
+	sent := make([]*queues.SettleCall, 0, len(calls))
+	for _, c := range calls {
+		lane, call := s.lanes.take()
+		args := append(make([]any, 0, 2+2*len(c.Items)), lane, call)
+		for i := range c.Items {
+			args = appendSettlement(args, &c.Items[i])
+		}
+		commands = append(commands, &command{script: settleScript, key: s.queueKey(c.Queue), args: args})
+		sent = append(sent, c)
+	}
+	s.run(ctx, commands...)
+	for i, c := range sent {
+		s.lanes.give(commands[i].args[0].(string), commands[i].err)
+		a, err := commands[i].answer()
+		if err != nil {
+			c.Err = err
+			continue
+		}
+		c.Dead = int(a.number())
+		c.Results, c.Err = results(a, len(c.Items))
+	}
+}
+
+func appendSettlement(args []any, item *queues.Settlement) []any {
+	delay := millis(item.Delay)
+	if item.Delay < 0 {
+		delay = -1
+	}
+	text := cut(item.Error)
+	b := make([]byte, 0, 28+len(item.Node)+len(text))
+	b = append(b, byte(item.Outcome))
+	b = appendFixed(b, 7, item.Fence)
+	b = appendFixed(b, 8, uint64(min(delay, 1<<46)))
+	b = appendFixed(b, 6, uint64(bound(millis(item.Grace))))
+	b = appendText(b, item.Node)
+	b = appendText(b, text)
+	return append(args, strconv.FormatUint(item.Seq, 10), b)
+}
+
+// results reads what became of items.
+func results(a *answer, n int) ([]error, error) {
+	errs := make([]error, n)
+	for i := range errs {
+		switch a.number() {
+		case 0:
+		case 1:
+			errs[i] = queues.ErrSuperseded
+		default:
+			errs[i] = queues.ErrGone
+		}
+	}
+	if err := a.err(); err != nil {
+		return nil, err
+	}
+	return errs, nil
+}
+
+// Extend does queues.WorkStore.Extend.
+func (s *store) Extend(ctx context.Context, calls []*queues.ExtendCall) {
+	commands := make([]*command, len(calls))
+	for i, c := range calls {
+		args := []any{c.Node, bound(millis(c.For))}
+		for _, ref := range c.Items {
+			args = append(args, strconv.FormatUint(ref.Seq, 10), strconv.FormatUint(ref.Fence, 10))
+		}
+		commands[i] = &command{script: extendScript, key: s.queueKey(c.Queue), args: args}
+	}
+	s.run(ctx, commands...)
+	for i, c := range calls {
+		a, err := commands[i].answer()
+		if err != nil {
+			c.Err = err
+			continue
+		}
+		c.Lease = a.millis()
+		c.Results, c.Err = results(a, len(c.Items))
+	}
+}
+
+// Sweep does queues.WorkStore.Sweep.
+func (s *store) Sweep(ctx context.Context, queue string) (time.Duration, error) {
+	a, err := s.ask(ctx, sweepScript, s.queueKey(queue))
+	if err != nil {
+		return 0, err
+	}
+	next := a.number()
+	if next < 0 {
+		return -1, a.err()
+	}
+	return time.Duration(next) * time.Millisecond, a.err()
+}
