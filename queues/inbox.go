@@ -24,7 +24,8 @@ type InboxConfig struct {
 	Gap func(from, to uint64)
 	// Open, if not nil, says whether the client can take more at present. When it can again, call Inbox.Resume.
 	Open func() bool
-	// Closed is told that the inbox was closed by the broker: ErrTakenOver, ErrUnavailable. It must not block.
+	// Closed is told that the inbox was closed by the broker: ErrTakenOver, ErrUnavailable, or ErrConflict if
+	// the store has lost something, so that the inbox has another epoch: open it again. It must not block.
 	Closed func(err error)
 }
 
@@ -190,8 +191,8 @@ func (b *Broker) ackAll(batch []*Inbox) {
 		for _, done := range waiting[i] {
 			done(c.Acked, c.Err)
 		}
-		if CodeOf(c.Err) == CodeTakenOver {
-			in.end(ErrTakenOver)
+		if isOver(c.Err) {
+			in.end(c.Err)
 		}
 	}
 	for in := range seen {
@@ -240,8 +241,8 @@ func (in *Inbox) got(c *ReadCall) {
 		in.reading = false
 		closed := in.closed
 		in.mu.Unlock()
-		if CodeOf(c.Err) == CodeTakenOver {
-			in.end(ErrTakenOver)
+		if isOver(c.Err) {
+			in.end(c.Err)
 		} else if !closed {
 			time.AfterFunc(safety(), func() { in.b.reads.add(in) })
 		}
@@ -304,7 +305,13 @@ func (in *Inbox) Close(ctx context.Context) error {
 	return in.b.store.CloseInbox(ctx, in.name, in.owner)
 }
 
-// end closes the inbox because it is somebody else's.
+// isOver says whether err means that the inbox isn't the owner's any more, or another one by now.
+func isOver(err error) bool {
+	code := CodeOf(err)
+	return code == CodeTakenOver || code == CodeConflict
+}
+
+// end closes the inbox because it is somebody else's, or another one by now.
 func (in *Inbox) end(why error) {
 	if in.shut() && in.cfg.Closed != nil {
 		in.cfg.Closed(why)

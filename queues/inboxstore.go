@@ -135,7 +135,7 @@ type ReadCall struct {
 	Acked   uint64          // up to where all is processed, by whomever
 	Through uint64          // up to where was read: what is missing above Acked and After, up to here, was lost
 	Last    uint64          // number of the newest entry that there ever was
-	Err     error           // ErrTakenOver: owner isn't one; ErrUnavailable
+	Err     error           // ErrTakenOver: owner isn't one; ErrConflict: another epoch since it was opened; ErrUnavailable
 }
 
 // InboxMessage is an entry of an inbox. Its payload and headers are shared: don't change them.

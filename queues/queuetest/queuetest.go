@@ -263,14 +263,27 @@ func (s *suite) sweep() time.Duration {
 
 // listener writes down what it is told.
 type listener struct {
-	mu   sync.Mutex
-	told []string
+	mu    sync.Mutex
+	probe string // what is told of the probe, of which a late one may come
+	heard bool
+	told  []string
 }
 
 func (l *listener) add(format string, args ...any) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.told = append(l.told, fmt.Sprintf(format, args...))
+	text := fmt.Sprintf(format, args...)
+	if text == l.probe {
+		l.heard = true
+		return
+	}
+	l.told = append(l.told, text)
+}
+
+func (l *listener) hears() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.heard
 }
 
 func (l *listener) Ready(queue string)   { l.add("ready %s", queue) }
@@ -292,7 +305,8 @@ func (l *listener) take() string {
 
 // listen listens as a node until the test ends.
 func (s *suite) listen(node string) *listener {
-	l := &listener{}
+	probe := s.name + "-probe-" + node
+	l := &listener{probe: "ready " + probe}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
@@ -301,14 +315,13 @@ func (s *suite) listen(node string) *listener {
 	}()
 	s.Cleanup(func() { cancel(); <-done })
 	// A store may need a moment until it hears. This message says that it does.
-	probe := s.name + "-probe-" + node
 	s.must(s.store.Configure(s.ctx(), probe, queues.Config{}.WithDefaults()))
 	for range 100 {
 		c := &queues.ClaimCall{Queue: probe, Node: node, Wants: []queues.Want{{Messages: 100}}, Wait: true}
 		s.store.Claim(s.ctx(), []*queues.ClaimCall{c})
 		s.store.Publish(s.ctx(), []*queues.PublishCall{{Queue: probe, Drafts: []*queues.Draft{draft("probe")}}})
 		time.Sleep(10 * time.Millisecond)
-		if l.take() != "" {
+		if l.hears() {
 			return l
 		}
 	}

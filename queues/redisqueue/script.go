@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"net"
+	"slices"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
@@ -79,9 +80,17 @@ var scripts = []*script{
 	subscribeScript, contentsScript,
 }
 
-// loadScripts loads all scripts into a server.
+// loadScripts loads the scripts that a server doesn't have yet.
 func loadScripts(ctx context.Context, server *redis.Client) error {
-	_, err := server.Pipelined(ctx, func(p redis.Pipeliner) error {
+	shas := make([]string, len(scripts))
+	for i, s := range scripts {
+		shas[i] = s.sha
+	}
+	there, err := server.ScriptExists(ctx, shas...).Result()
+	if err != nil || !slices.Contains(there, false) {
+		return err
+	}
+	_, err = server.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for _, s := range scripts {
 			p.ScriptLoad(ctx, s.source)
 		}
