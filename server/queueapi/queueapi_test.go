@@ -68,17 +68,19 @@ func run(t *testing.T, cfg queueapi.Config, test func(t *testing.T, b *bench)) {
 		if err := broker.Configure(t.Context(), "q", queues.Config{}); err != nil {
 			t.Fatal(err)
 		}
+		defer func() {
+			ctx := context.Background()
+			if err := io.Shutdown(ctx); err != nil {
+				t.Error(err)
+			}
+			if err := broker.Close(ctx); err != nil {
+				t.Error(err)
+			}
+			if err := store.Close(); err != nil {
+				t.Error(err)
+			}
+		}()
 		test(t, b)
-		ctx := context.Background()
-		if err := io.Shutdown(ctx); err != nil {
-			t.Error(err)
-		}
-		if err := broker.Close(ctx); err != nil {
-			t.Error(err)
-		}
-		if err := store.Close(); err != nil {
-			t.Error(err)
-		}
 	})
 }
 
@@ -249,7 +251,7 @@ func TestOutcomes(t *testing.T) {
 					}
 					return
 				}
-				time.Sleep(time.Hour)
+				time.Sleep(10 * time.Minute)
 				c.quiet()
 				st := c.must("queue:stats", m{"queue": "q"})
 				if st.Dead != test.dead || st.Ready+st.Leased+st.Scheduled != 0 {
@@ -297,7 +299,7 @@ func TestSession(t *testing.T) {
 		w.must("queue:consume", open)
 		w.must("queue:publish", m{"queue": "q", "data": 1})
 		_, v := w.message("queue:message")
-		other.must("queue:consume", m{"queue": "q"})
+		theirs := other.must("queue:consume", m{"queue": "q"}).Consumer
 		w.Close()
 		time.Sleep(2 * time.Second)
 		other.quiet()
@@ -313,14 +315,17 @@ func TestSession(t *testing.T) {
 			t.Errorf("a second time: %s", r.Results)
 		}
 		// The other principal can't take the session.
+		other.must("queue:cancel", m{"consumer": theirs})
 		w.must("queue:publish", m{"queue": "q", "data": 2})
-		_, held := other.message("queue:message")
-		other.must("queue:settle", m{"release": []string{held.R}})
+		w.message("queue:message")
 		w.Close()
-		time.Sleep(10 * time.Second)
+		synctest.Wait()
 		if r := other.must("queue:consume", open); len(r.Resumed) != 0 {
 			t.Errorf("took %v", r.Resumed)
 		}
+		other.quiet()
+		time.Sleep(4 * time.Second)
+		other.message("queue:message") // the grace is over
 	})
 }
 
@@ -349,7 +354,7 @@ func TestReceiptsFreeAcks(t *testing.T) {
 	run(t, queueapi.Config{}, func(t *testing.T, b *bench) {
 		w := b.client("w")
 		w.must("queue:consume", m{"queue": "q", "prefetch": 100})
-		for range 30 {
+		for range 12 {
 			var messages []m
 			for i := range 100 {
 				messages = append(messages, m{"data": i})
