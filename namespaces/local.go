@@ -11,7 +11,11 @@ import (
 // local is a namespace as its adapter sees it.
 type local struct{ ns *Namespace }
 
-var _ adapters.Local = local{}
+var (
+	_ adapters.Local    = local{}
+	_ adapters.Rooms    = local{}
+	_ adapters.Gatherer = local{}
+)
 
 // Apply does op on the sockets of this node. It doesn't wait for anything.
 func (l local) Apply(op *adapters.Op) {
@@ -39,6 +43,20 @@ func (l local) Apply(op *adapters.Op) {
 		}
 	}
 }
+
+// Gather queues an event for its local receivers until Flush.
+func (l local) Gather(op *adapters.Op) {
+	ns := l.ns
+	ns.order.Lock()
+	defer ns.order.Unlock()
+	ns.fanOut(op, delivery{}, &ns.fan)
+}
+
+// HasRoom reports whether a socket of this node is in the room.
+func (l local) HasRoom(name string) bool { return l.ns.index.Len(name) > 0 }
+
+// RoomNames returns all rooms of this node.
+func (l local) RoomNames() []string { return l.ns.index.Names() }
 
 // runServerEvent runs a handler after those of earlier server events, not on
 // the adapter's goroutine: it may wait for what that has to bring.

@@ -22,7 +22,8 @@ type Namespace struct {
 	reg     *Registry
 	name    string
 	adapter adapters.Adapter
-	log     adapters.Log // nil without recovery
+	watcher adapters.RoomWatcher // the adapter, or nil
+	log     adapters.Log         // nil without recovery
 	hooks   atomic.Pointer[hooks]
 	index   rooms.Index[*Socket]
 	ask     atomic.Uint32 // ack ids of broadcasts
@@ -241,8 +242,15 @@ func (ns *Namespace) panicked(where string, v any) error {
 
 func quote(s string) string { return strconv.Quote(s) }
 
-// noteRooms tells the room hooks what has changed.
+// noteRooms tells the adapter and the room hooks what has changed.
 func (ns *Namespace) noteRooms(s *Socket, joined bool, changes []rooms.Change) {
+	if ns.watcher != nil {
+		for _, c := range changes {
+			if c.Edge {
+				ns.watcher.RoomChanged(c.Room)
+			}
+		}
+	}
 	for _, f := range ns.hooks.Load().room {
 		for _, c := range changes {
 			ns.report(s, ns.guard("room hook", func() error {

@@ -305,6 +305,7 @@ func (reg *Registry) open(name string, parent *Namespace) (*Namespace, error) {
 		return nil, fmt.Errorf("namespaces: open %q: %w", name, err)
 	}
 	ns.adapter = adapter
+	ns.watcher, _ = adapter.(adapters.RoomWatcher)
 	if reg.cfg.Recovery != nil {
 		ns.log, _ = adapter.(adapters.Log)
 		ns.claims = map[string]*Socket{}
