@@ -66,7 +66,7 @@ function Talk({ chat, link }: { chat: Chat; link: Link }) {
       >
         {alone && (
           <div class="empty" data-testid="alone">
-            <p><b>Nobody else is in #{chat.room.name.value} yet.</b> Open a second window beside this one, and talk to yourself.</p>
+            <p><b>Nobody else is in #{chat.room.name.value} yet.</b> Open a second window, or send somebody the link to this room.</p>
             <SecondWindow testid="invite-alone" />
           </div>
         )}
