@@ -89,10 +89,26 @@ func (c *client) Message(data []byte, binary, owned bool) {
 		c.sess.Close()
 		return
 	}
+	if !ok && !binary && !c.awaits(p.Namespace) {
+		c.decoder.Reset()
+		c.reg.stats.rejected("state")
+		c.fail()
+		return
+	}
 	c.watchHalf(ok)
 	if ok {
 		c.handle(&p)
 	}
+}
+
+// awaits reports whether attachments are gathered for a namespace: not for one that the
+// client hasn't joined, or strangers could have us keep them.
+func (c *client) awaits(namespace string) bool {
+	if c.sess.Protocol() == 3 {
+		namespace, _ = splitV2(namespace)
+	}
+	s, was := c.socket(namespace)
+	return s != nil || was
 }
 
 // watchHalf gives the attachments of a packet their time.
