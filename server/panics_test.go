@@ -1,0 +1,166 @@
+package server_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/roomcast/roomcast/server"
+)
+
+// TestPanics: a panic in any of the program's functions ends neither the process nor
+// anybody else's connection, and is counted and logged.
+func TestPanics(t *testing.T) {
+	type ns = *server.Namespace
+	ctx := context.Background()
+	for name, test := range map[string]struct {
+		set    func(ns)
+		act    func(w *wire, s *server.Socket) // besides connecting
+		panics int64                           // at least
+	}{
+		"Use":             {func(ns ns) { ns.Use(func(context.Context, *server.Socket) error { panic("boom") }) }, nil, 1},
+		"OnConnect":       {func(ns ns) { ns.OnConnect(func(context.Context, *server.Socket) error { panic("boom") }) }, nil, 1},
+		"OnDisconnecting": {func(ns ns) { ns.OnDisconnecting(func(context.Context, *server.Socket, string) { panic("boom") }) }, func(w *wire, _ *server.Socket) { w.send("41") }, 1},
+		"OnDisconnect":    {func(ns ns) { ns.OnDisconnect(func(context.Context, *server.Socket, string) { panic("boom") }) }, func(w *wire, _ *server.Socket) { w.send("41") }, 1},
+		"OnAny":           {func(ns ns) { ns.OnAny(func(context.Context, *server.Event) { panic("boom") }) }, func(w *wire, _ *server.Socket) { w.send(`42["e"]`) }, 1},
+		"OnAnyOutgoing":   {func(ns ns) { ns.OnAnyOutgoing(func(context.Context, *server.Socket, server.Outgoing) { panic("boom") }) }, func(_ *wire, s *server.Socket) { s.Emit(ctx, "e") }, 1},
+		"OnRoom":          {func(ns ns) { ns.OnRoom(func(server.RoomChange) { panic("boom") }) }, func(_ *wire, s *server.Socket) { s.Join("r"); s.Leave("r") }, 3},
+		"UseEvent":        {func(ns ns) { ns.UseEvent(func(context.Context, *server.Event) error { panic("boom") }) }, func(w *wire, _ *server.Socket) { w.send(`42["e"]`) }, 1},
+		"HandleOther":     {func(ns ns) { ns.HandleOther(func(context.Context, *server.Event) error { panic("boom") }) }, func(w *wire, _ *server.Socket) { w.send(`42["other"]`) }, 1},
+		"Handle":          {func(ns ns) { ns.Handle("e", func(context.Context, *server.Event) error { panic("boom") }) }, func(w *wire, _ *server.Socket) { w.send(`42["e"]`) }, 1},
+		"On":              {func(ns ns) { server.On(ns, "e", func(context.Context, *server.Socket, int) error { panic("boom") }) }, func(w *wire, _ *server.Socket) { w.send(`42["e",1]`) }, 1},
+		"UnmarshalJSON":   {func(ns ns) { server.On(ns, "e", func(context.Context, *server.Socket, touchy) error { return nil }) }, func(w *wire, _ *server.Socket) { w.send(`42["e",{}]`) }, 1},
+		"MarshalJSON": {func(ns ns) {
+			server.OnAck(ns, "e", func(context.Context, *server.Socket, int) (touchy, error) { return touchy{}, nil })
+		}, func(w *wire, _ *server.Socket) { w.send(`420["e",1]`) }, 1},
+		"an error's text": {func(ns ns) {
+			server.On(ns, "e", func(context.Context, *server.Socket, int) error { return touchy{} })
+		}, func(w *wire, _ *server.Socket) { w.send(`420["e",1]`) }, 0},
+		"OnError": {func(ns ns) {
+			ns.OnError(func(context.Context, *server.Socket, error) { panic("boom") })
+			server.On(ns, "e", func(context.Context, *server.Socket, int) error { return fmt.Errorf("an error") })
+		}, func(w *wire, _ *server.Socket) { w.send(`42["e",1]`) }, 1},
+		"the callback of an ack": {func(ns) {}, func(w *wire, s *server.Socket) {
+			s.EmitAck(func(*server.Answer, error) { panic("boom") }, "question")
+		}, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				io, ts := serve(t, server.Config{AckTimeout: time.Second})
+				server.OnAck(io.Of("/other"), "echo", func(_ context.Context, _ *server.Socket, v any) (any, error) { return v, nil })
+				test.set(io.Of("/"))
+				w := dial(t, ts, "websocket")
+				w.connect("/other", "")
+				w.send("40")
+				w.next()
+				synctest.Wait()
+				if test.act != nil {
+					test.act(w, io.Of("/").Sockets()[0])
+				}
+				time.Sleep(2 * time.Second)
+				synctest.Wait()
+				for len(w.in) > 0 {
+					<-w.in
+				}
+				w.send(`42/other,7["echo","alive"]`)
+				w.expect(`43/other,7["alive"]`)
+				if n := io.Stats().Namespaces.Panics; n < test.panics {
+					t.Errorf("%d panics counted, want %d", n, test.panics)
+				}
+				w.cut()
+				synctest.Wait()
+				if err := io.Shutdown(t.Context()); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
+// touchy panics whatever is done with it.
+type touchy struct{}
+
+func (touchy) MarshalJSON() ([]byte, error) { panic("boom") }
+func (*touchy) UnmarshalJSON([]byte) error  { panic("boom") }
+func (touchy) Error() string                { panic("boom") }
+
+// Clients may be in so many namespaces, and so many dynamic ones may exist; and they are
+// told when there can't be more.
+func TestNamespaceLimits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		io, ts := serve(t, server.Config{CleanupEmpty: true, Limits: server.Limits{NamespacesPerClient: 3, Namespaces: 4}})
+		io.OfMatch(orgs)
+		a, b := dial(t, ts, "websocket"), dial(t, ts, "polling")
+		for i := range 3 {
+			a.connect(fmt.Sprint("/org-", i), "")
+		}
+		const full = `{"message":"Too many namespaces"}`
+		a.send("40/org-3,")
+		a.expect("44/org-3," + full)
+		a.send("40") // a static one counts for the client, too
+		a.expect("44" + full)
+		b.connect("/org-0", "") // is there
+		b.connect("/org-3", "")
+		b.send("40/org-4,")
+		b.expect("44/org-4," + full) // of all clients
+		a.send("41/org-2,")
+		synctest.Wait()
+		b.connect("/org-4", "") // there is room again
+		a.connect("/", "")
+		if n := io.Stats().Namespaces.Namespaces; n != 5 {
+			t.Errorf("%d namespaces", n)
+		}
+		a.cut()
+		b.cut()
+	})
+	// At most so many are asked for at a time, if that takes its time.
+	synctest.Test(t, func(t *testing.T) {
+		io, ts := serve(t, server.Config{Limits: server.Limits{NamespacesPerClient: 3}, ConnectTimeout: -1})
+		asked := make(chan string, 10)
+		io.OfFunc(func(ctx context.Context, name string, _ json.RawMessage) bool {
+			asked <- name
+			<-ctx.Done()
+			return false
+		})
+		w := dial(t, ts, "websocket")
+		for i := range 4 {
+			w.send(fmt.Sprintf("40/x%d,", i))
+		}
+		w.expect(`44/x3,{"message":"Too many namespaces"}`)
+		synctest.Wait()
+		if len(asked) != 3 {
+			t.Errorf("asked for %d", len(asked))
+		}
+		w.cut()
+	})
+}
+
+// Handshakes that are never used are gone when the time to join a namespace is over.
+func TestBareHandshakes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		io, ts := serve(t, server.Config{})
+		for i := range 200 {
+			if i%2 == 0 {
+				open(t, ts)
+			} else {
+				dial(t, ts, "websocket")
+			}
+		}
+		if n := io.Stats().Engine.Sessions(); n != 200 {
+			t.Errorf("%d sessions", n)
+		}
+		time.Sleep(10*time.Second - 1)
+		if n := io.Stats().Engine.Sessions(); n != 200 {
+			t.Errorf("%d sessions just before", n)
+		}
+		time.Sleep(31 * time.Second) // a polling client has 30 s to fetch the close packet
+		synctest.Wait()
+		st := io.Stats()
+		if st.Engine.Sessions() != 0 || st.Namespaces.Clients != 0 || st.Namespaces.Rejected["connect timeout"] != 200 {
+			t.Errorf("%d sessions, %d clients, %v", st.Engine.Sessions(), st.Namespaces.Clients, st.Namespaces.Rejected)
+		}
+	})
+}
