@@ -125,6 +125,10 @@ func TestPublish(t *testing.T) {
 		runs("fanout-1000", 1234, load.Faults{}),
 		runs("echo-100", 21, load.Faults{}),
 		runs("fanout-1000", 77, load.Faults{Lost: 3, First: "socket 5: EOF"}),
+		{Runs: []result{
+			{Time: time.Unix(0, 0), Scenario: "echo-100", Server: googollee, Version: "gg 1", Round: 1, Metrics: map[string]float64{"cpu": 88.8}},
+			{Time: time.Unix(0, 0), Scenario: "echo-100", Server: compat, Version: "our 1", Round: 1, Metrics: map[string]float64{"cpu": 22.2}},
+		}},
 	} {
 		if err := publish(root, rs); err != nil {
 			t.Fatal(err)
@@ -135,7 +139,8 @@ func TestPublish(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := string(b)
-	for _, want := range []string{"before\n", "\nafter\n", "fan-out to 1,000: CPU", "21.0", "77.0", "MISS", "3 faults, the first: socket 5: EOF"} {
+	for _, want := range []string{"before\n", "\nafter\n", "fan-out to 1,000: CPU", "21.0", "77.0", "MISS", "3 faults, the first: socket 5: EOF",
+		"| googollee", "88.8", "22.2", "0.250", "googollee: gg 1; Roomcast in its place: our 1"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q is missing", want)
 		}

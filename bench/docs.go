@@ -46,6 +46,9 @@ func (rs *results) section() string {
 	fmt.Fprintf(&b, "- Machine: %s, %d cores, %d GiB, Linux %s\n", rs.Machine.CPU, rs.Machine.Cores, rs.Machine.Memory, rs.Machine.Kernel)
 	fmt.Fprintf(&b, "- Node: %s\n", strings.Join(rs.versions(node), "; "))
 	fmt.Fprintf(&b, "- Roomcast: %s\n", strings.Join(rs.versions(roomcast), "; "))
+	if list := rs.versions(googollee); len(list) > 0 {
+		fmt.Fprintf(&b, "- googollee: %s; Roomcast in its place: %s\n", strings.Join(list, "; "), strings.Join(rs.versions(compat), "; "))
+	}
 	if slices.ContainsFunc(rs.Runs, func(r result) bool { return r.Quick }) {
 		b.WriteString("- **Some of these are short runs (`--quick`): they show that it works, not how fast.**\n")
 	}

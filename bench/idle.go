@@ -38,8 +38,10 @@ func idle(r *run) error {
 	ready := 0
 	ev := &load.Events{Ready: func(*load.Socket) { ready++ }}
 	began := time.Now()
+	sockets := make([]*load.Socket, n)
 	for i := range n {
-		if _, err := r.loop.Dial(r.server.Addr, 0, ev); err != nil {
+		var err error
+		if sockets[i], err = r.loop.Dial(r.server.Addr, 0, ev); err != nil {
 			return err
 		}
 		r.loop.Run(began.Add(arrival*time.Duration(i+1)/time.Duration(n)), nil)
@@ -58,8 +60,15 @@ func idle(r *run) error {
 	if err := r.begin(); err != nil {
 		return err
 	}
+	window := time.Now()
+	if r.loop.Version2 { // its clients ping, as far apart as they came
+		for i := range heartbeats * n {
+			r.loop.Run(window.Add(time.Duration(i/n)*interval+arrival*time.Duration(i%n+1)/time.Duration(n)), nil)
+			sockets[i%n].Write(load.FramePing)
+		}
+	}
 	// Some time more, as a server may be a little late.
-	r.loop.Run(time.Now().Add(heartbeats*interval+interval/10), nil)
+	r.loop.Run(window.Add(heartbeats*interval+interval/10), nil)
 	if err := r.end(n); err != nil {
 		return err
 	}

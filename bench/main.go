@@ -29,7 +29,7 @@ func bench(args []string) error {
 	root := flags.String("root", "..", "folder of the repository")
 	rounds := flags.Int("rounds", 5, "runs of each scenario against each server")
 	quick := flags.Bool("quick", false, "one short round: shows that all works, not how fast")
-	servers := flags.String("servers", "node,roomcast", "which servers, in this order")
+	servers := flags.String("servers", "node,roomcast", "which servers, in this order: also googollee and compat, which skip the scenarios that they can't play")
 	profile := flags.String("profile", "", "run this scenario once against Roomcast and print its CPU profile")
 	update := flags.Bool("update-docs", false, "write the figures to bench/results and docs/performance.md; scenarios that are not run keep theirs")
 	list := flags.Bool("list", false, "list the scenarios")
@@ -86,6 +86,9 @@ func bench(args []string) error {
 		}
 		for round := 1; round <= n; round++ {
 			for _, k := range kinds {
+				if k.version2() && !sc.version2 {
+					continue
+				}
 				res, err := measure(*root, sc, k, round, *quick, nil)
 				if err != nil {
 					return err
@@ -102,8 +105,10 @@ func bench(args []string) error {
 			return err
 		}
 	}
-	if sum, broken := fresh.faults(roomcast); sum.Total() > 0 || broken > 0 {
-		return fmt.Errorf("bench: %d faults and %d broken runs against Roomcast", sum.Total(), broken)
+	for _, k := range []kind{roomcast, compat} {
+		if sum, broken := fresh.faults(k); sum.Total() > 0 || broken > 0 {
+			return fmt.Errorf("bench: %d faults and %d broken runs against Roomcast", sum.Total(), broken)
+		}
 	}
 	return nil
 }
@@ -124,7 +129,7 @@ func measure(root string, sc scenario, k kind, round int, quick bool, p *profile
 		return res, err
 	}
 	defer server.stop()
-	if res.Version = server.Version; k == roomcast {
+	if res.Version = server.Version; k == roomcast || k == compat {
 		res.Version = commit(root) + ", " + server.Version
 	}
 	loop, err := load.New()
@@ -132,6 +137,7 @@ func measure(root string, sc scenario, k kind, round int, quick bool, p *profile
 		return res, err
 	}
 	defer loop.Close()
+	loop.Version2 = k.version2()
 	r := &run{server: server, loop: loop, quick: quick, profile: p, metrics: res.Metrics}
 	if err := sc.run(r); err != nil {
 		res.Error = err.Error()
@@ -143,7 +149,7 @@ func measure(root string, sc scenario, k kind, round int, quick bool, p *profile
 // summary is a line about a run.
 func summary(sc scenario, res result) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%-17s round %d  %-8s", res.Scenario, res.Round, res.Server)
+	fmt.Fprintf(&b, "%-17s round %d  %-9s", res.Scenario, res.Round, res.Server)
 	for _, row := range sc.rows {
 		if v, ok := res.Metrics[row.metric]; ok {
 			if row.scale > 0 {

@@ -22,9 +22,14 @@ import (
 type kind string
 
 const (
-	node     kind = "node"
-	roomcast kind = "roomcast"
+	node      kind = "node"
+	roomcast  kind = "roomcast"
+	googollee kind = "googollee" // v1.7.0, with clients of version 2
+	compat    kind = "compat"    // Roomcast in its place, with the same clients
 )
+
+// version2 reports whether the clients are of version 2.
+func (k kind) version2() bool { return k == googollee || k == compat }
 
 // options are what a scenario asks of a server. Zero is the server's default.
 type options struct {
@@ -52,8 +57,10 @@ func start(root string, k kind, o options) (*process, error) {
 		cmd = exec.Command("node", "--expose-gc", filepath.Join(root, "bench", "node", "server.mjs"))
 	case roomcast:
 		cmd = exec.Command(filepath.Join(root, "bin", "goserver"))
+	case googollee, compat:
+		cmd = exec.Command(filepath.Join(root, "bin", "bench-"+string(k)))
 	default:
-		return nil, fmt.Errorf("bench: no server %q: choose %s or %s", k, node, roomcast)
+		return nil, fmt.Errorf("bench: no server %q: choose from %s, %s, %s and %s", k, node, roomcast, googollee, compat)
 	}
 	cmd.Env = append(os.Environ(), "NODE_ENV=production",
 		fmt.Sprint("PING_INTERVAL_MS=", o.PingInterval.Milliseconds()),

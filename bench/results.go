@@ -44,13 +44,18 @@ type result struct {
 	Error    string             `json:"error,omitempty"` // the run broke off
 }
 
-// replace drops the runs of the scenarios in fresh, and adds those in fresh.
+// replace drops the runs of the scenarios in fresh against the servers in
+// fresh, and adds those in fresh.
 func (rs *results) replace(fresh []result) {
-	measured := map[string]bool{}
-	for _, r := range fresh {
-		measured[r.Scenario] = true
+	type key struct {
+		scenario string
+		server   kind
 	}
-	rs.Runs = slices.DeleteFunc(rs.Runs, func(r result) bool { return measured[r.Scenario] })
+	measured := map[key]bool{}
+	for _, r := range fresh {
+		measured[key{r.Scenario, r.Server}] = true
+	}
+	rs.Runs = slices.DeleteFunc(rs.Runs, func(r result) bool { return measured[key{r.Scenario, r.Server}] })
 	rs.Runs = append(rs.Runs, fresh...)
 	order := scenarioNames()
 	slices.SortStableFunc(rs.Runs, func(a, b result) int {

@@ -13,6 +13,8 @@ type scenario struct {
 	options func(quick bool) options // nil: the server's defaults
 	rounds  int                      // at most; 0: as many as asked for
 	rows    []row
+
+	version2 bool // clients of version 2 can play it
 }
 
 // row is a line of the table: a metric of a scenario and its target.
@@ -48,15 +50,15 @@ const perMs, perKB = 1e-3, 1.0 / 1024
 
 var scenarios = []scenario{
 	{
-		name: "echo-100", title: "echo + ack, 100 connections, 1 in flight",
+		name: "echo-100", version2: true, title: "echo + ack, 100 connections, 1 in flight",
 		run: echo{conns: 100, inFlight: 1, event: "echo", argument: `"` + text + `"`}.run, rows: cpu(0.50, 0.40),
 	},
 	{
-		name: "echo-1000", title: "echo + ack, 1,000 connections, 1 in flight",
+		name: "echo-1000", version2: true, title: "echo + ack, 1,000 connections, 1 in flight",
 		run: echo{conns: 1000, inFlight: 1, event: "echo", argument: `"` + text + `"`}.run, rows: cpu(0.50, 0.40),
 	},
 	{
-		name: "echo-pipelined", title: "echo, 100 × 16 in flight",
+		name: "echo-pipelined", version2: true, title: "echo, 100 × 16 in flight",
 		run: echo{conns: 100, inFlight: 16, event: "echo", argument: `"` + text + `"`}.run, rows: cpu(0.15, 0.10),
 	},
 	{
@@ -71,9 +73,9 @@ var scenarios = []scenario{
 		name: "echo-raw", title: "same, the handler leaves it encoded",
 		run: echo{conns: 100, inFlight: 16, event: "raw", argument: object}.run, rows: []row{{metric: "cpu", title: "CPU", unit: "µs"}},
 	},
-	{name: "fanout-100", title: "fan-out to 100", run: fanout{members: 100, inFlight: 1, size: 64}.run, rows: cpu(0.55, 0.45)},
-	{name: "fanout-1000", title: "fan-out to 1,000", run: fanout{members: 1000, inFlight: 1, size: 64}.run, rows: cpu(0.55, 0.45)},
-	{name: "fanout-5000", title: "fan-out to 5,000", run: fanout{members: 5000, inFlight: 1, size: 64}.run, rows: cpu(0.55, 0.45)},
+	{version2: true, name: "fanout-100", title: "fan-out to 100", run: fanout{members: 100, inFlight: 1, size: 64}.run, rows: cpu(0.55, 0.45)},
+	{version2: true, name: "fanout-1000", title: "fan-out to 1,000", run: fanout{members: 1000, inFlight: 1, size: 64}.run, rows: cpu(0.55, 0.45)},
+	{version2: true, name: "fanout-5000", title: "fan-out to 5,000", run: fanout{members: 5000, inFlight: 1, size: 64}.run, rows: cpu(0.55, 0.45)},
 	{
 		name: "fanout-pipelined", title: "fan-out to 1,000, 16 broadcasts in flight",
 		run: fanout{members: 1000, inFlight: 16, size: 64}.run, rows: cpu(0.20, 0.12),
@@ -86,7 +88,7 @@ var scenarios = []scenario{
 		},
 	},
 	{
-		name: "idle", title: "10,000 idle", run: idle, rounds: 3,
+		name: "idle", version2: true, title: "10,000 idle", run: idle, rounds: 3,
 		options: func(quick bool) options { return options{PingInterval: idleInterval(quick)} },
 		rows: []row{
 			{metric: "joined", title: "RSS each, after a collection", unit: "KB", scale: perKB, target: target{6.5, 5, atMost}},

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// line is a row of the table with its figures.
+// line is a row of the table with its figures. node is the other server's.
 type line struct {
 	title      string
 	unit       string
@@ -18,21 +18,21 @@ type line struct {
 	generator  float64 // µs of the generator for each of ours
 }
 
-// lines makes the table of the runs in rs.
-func (rs *results) lines() (list []line) {
+// lines compares the runs in rs against two servers.
+func (rs *results) lines(theirs, ours kind) (list []line) {
 	for _, sc := range scenarios {
 		for _, row := range sc.rows {
 			l := line{title: sc.title + ": " + row.title, unit: row.unit}
-			l.node = rs.metric(sc.name, row.metric, node, row.scale)
-			l.ours = rs.metric(sc.name, row.metric, roomcast, row.scale)
+			l.node = rs.metric(sc.name, row.metric, theirs, row.scale)
+			l.ours = rs.metric(sc.name, row.metric, ours, row.scale)
 			if l.node.n == 0 && l.ours.n == 0 {
 				continue
 			}
 			l.ratio = ratioOf(l.node.median, l.ours.median)
 			if row.metric == "cpu" {
-				l.generator = rs.metric(sc.name, "generator", roomcast, row.scale).median
+				l.generator = rs.metric(sc.name, "generator", ours, row.scale).median
 				if l.ours.n == 0 {
-					l.generator = rs.metric(sc.name, "generator", node, row.scale).median
+					l.generator = rs.metric(sc.name, "generator", theirs, row.scale).median
 				}
 			}
 			l.must, l.stretch = row.target.text(row.target.must), row.target.text(row.target.stretch)
@@ -154,14 +154,35 @@ func (rs *results) faultLines() (list [][]string) {
 	return list
 }
 
-// table is all of it as Markdown, padded so that it also reads well as text.
+// table is all of it as Markdown.
 func (rs *results) table() string {
-	rows := [][]string{header}
-	for _, l := range rs.lines() {
-		rows = append(rows, l.cells())
+	var tables []string
+	if len(rs.versions(node))+len(rs.versions(roomcast)) > 0 {
+		rows := [][]string{header}
+		for _, l := range rs.lines(node, roomcast) {
+			rows = append(rows, l.cells())
+		}
+		tables = append(tables, markdown(append(rows, rs.faultLines()...)))
 	}
-	rows = append(rows, rs.faultLines()...)
-	widths := make([]int, len(header))
+	if len(rs.versions(googollee))+len(rs.versions(compat)) > 0 {
+		rows := [][]string{{"clients of version 2", "unit", "googollee", "Roomcast in its place", "ratio"}}
+		for _, l := range rs.lines(googollee, compat) {
+			rows = append(rows, []string{l.title, l.unit, l.node.text(), l.ours.text(), dash(!math.IsNaN(l.ratio), l.ratio)})
+		}
+		theirs, brokenTheirs := rs.faults(googollee)
+		ours, brokenOurs := rs.faults(compat)
+		rows = append(rows,
+			[]string{"faults, all runs", "", fmt.Sprint(theirs.Total()), fmt.Sprint(ours.Total()), ""},
+			[]string{"runs that broke off", "", fmt.Sprint(brokenTheirs), fmt.Sprint(brokenOurs), ""})
+		tables = append(tables, markdown(rows))
+	}
+	return strings.Join(tables, "\n")
+}
+
+// markdown writes a table, padded so that it also reads well as text. The first
+// row is the header.
+func markdown(rows [][]string) string {
+	widths := make([]int, len(rows[0]))
 	for _, cells := range rows {
 		for i, cell := range cells {
 			widths[i] = max(widths[i], len([]rune(cell)))
@@ -175,7 +196,7 @@ func (rs *results) table() string {
 		b.WriteString("|\n")
 	}
 	write(rows[0], " ")
-	write(make([]string, len(header)), "-")
+	write(make([]string, len(rows[0])), "-")
 	for _, cells := range rows[1:] {
 		write(cells, " ")
 	}

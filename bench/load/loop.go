@@ -41,6 +41,10 @@ func (f *Faults) Note(counter *int, format string, args ...any) {
 type Loop struct {
 	Faults Faults
 
+	// Version2 has sockets speak as clients of version 2 do: Engine.IO 3. They
+	// don't ping by themselves: see FramePing.
+	Version2 bool
+
 	epoll   int
 	events  []unix.EpollEvent
 	streams []*stream // by file descriptor

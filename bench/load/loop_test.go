@@ -78,3 +78,27 @@ func TestFaults(t *testing.T) {
 		})
 	}
 }
+
+// TestVersion2: a client of version 2 joins without asking, and packets that end
+// in a line break are the same without it.
+func TestVersion2(t *testing.T) {
+	l, err := New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	l.Version2 = true
+	var got []string
+	_, err = l.Dial(fake(t, `0{"sid":"x"}`, "40", "3", "42[\"a\"]\n"), 0, &Events{
+		Message: func(s *Socket, data []byte, _ bool) {
+			s.Expected = true
+			got = append(got, string(data))
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !l.Run(time.Now().Add(10*time.Second), func() bool { return len(got) > 0 }) || got[0] != `2["a"]` || l.Faults.Total() > 0 {
+		t.Errorf("%q, %+v", got, l.Faults)
+	}
+}

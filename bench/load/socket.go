@@ -44,6 +44,9 @@ const (
 	joined
 )
 
+// FramePing is the heartbeat of clients of version 2.
+var FramePing = AppendFrame(nil, Text, "2")
+
 // Prepared frames.
 var (
 	framePong    = AppendFrame(nil, Text, "3")
@@ -83,6 +86,9 @@ func (s *Socket) Close(polite bool) {
 
 func (s *Socket) opened() {
 	query := "EIO=4&transport=websocket"
+	if s.loop.Version2 {
+		query = "EIO=3&transport=websocket"
+	}
 	if s.sid != "" {
 		query += "&sid=" + s.sid
 	}
@@ -139,6 +145,9 @@ func (s *Socket) received(data []byte) int {
 }
 
 func (s *Socket) frame(opcode byte, data []byte) {
+	if s.loop.Version2 {
+		data = bytes.TrimSuffix(data, newline) // googollee ends its packets so
+	}
 	switch {
 	case opcode == Text && len(data) > 0 && data[0] == '4' && s.state == joined:
 		s.events.Message(s, data[1:], false)
@@ -146,10 +155,14 @@ func (s *Socket) frame(opcode byte, data []byte) {
 		s.events.Message(s, data, true)
 	case opcode == Text && string(data) == "2":
 		s.write(framePong)
+	case opcode == Text && s.loop.Version2 && string(data) == "3":
+	case opcode == Text && s.loop.Version2 && s.state == opening && len(data) > 0 && data[0] == '0':
+		s.state = joining // without asking
 	case opcode == Text && s.state == opening && len(data) > 0 && data[0] == '0':
 		s.state = joining
 		s.write(frameJoin)
 	case opcode == Text && s.state == joining && bytes.HasPrefix(data, []byte(`40{"sid":"`)),
+		opcode == Text && s.state == joining && s.loop.Version2 && string(data) == "40",
 		opcode == Text && s.state == probing && string(data) == "3probe":
 		s.state = joined
 		if s.events.Ready != nil {
@@ -164,6 +177,8 @@ func (s *Socket) frame(opcode byte, data []byte) {
 		s.end(fmt.Errorf("unexpected frame: opcode %d, %.80q", opcode, data))
 	}
 }
+
+var newline = []byte("\n")
 
 func (s *Socket) ended(err error) {
 	faults := &s.loop.Faults
