@@ -1,9 +1,11 @@
 import type { Link } from '../link/link';
+import type { Room } from '../room/room';
 
 /** Says in place why nothing can be sent, and offers what helps. */
-export function Away({ link, inside }: { link: Link; inside: boolean }) {
+export function Away({ link, room }: { link: Link; room: Room }) {
   const state = link.state.value;
-  if (state === 'connected' ? inside : state === 'connecting') return null;
+  const settled = room.inside.value || room.problem.value !== ''; // a refusal is said beside the room's name
+  if (state === 'connected' ? settled : state === 'connecting') return null;
   return (
     <div class="away" role="status" data-testid="away">
       {state === 'disconnected' ? (

@@ -127,7 +127,7 @@ function Sheet({ board, link }: { board: Board; link: Link }) {
           <span key={id} class={`cursor ${cursor.at[0] > width * 0.8 ? 'left' : ''} hue-${board.room.hues.value.get(id) ?? 0}`} data-testid="cursor" style={spot(cursor.at)}><i />{cursor.name}</span>
         ))}
       </div>
-      <Away link={link} inside={board.room.inside.value} />
+      <Away link={link} room={board.room} />
       <p class="hint">
         This is #{board.room.name.value} in <code>/board</code>. #{board.room.name.value} in <code>/</code> is another room with its own members: a room belongs to its namespace. Both share one connection.
       </p>

@@ -76,7 +76,7 @@ function Talk({ chat, link }: { chat: Chat; link: Link }) {
             : <Said key={line.id} line={line} again={() => chat.again(line)} />))}
         </ol>
       </div>
-      <Away link={link} inside={inside} />
+      <Away link={link} room={chat.room} />
       <p class="typing" aria-hidden="true">{typing.length > 0 && `${typing.slice(0, 3).join(', ')} ${typing.length === 1 ? 'is' : 'are'} typing…`}</p>
       <form class="composer" onSubmit={submit}>
         <label class="unseen" for="composer">Message to {chat.room.name.value}</label>
