@@ -17,7 +17,6 @@ var (
 	ErrTooManyAcks  = errors.New("server: too many acks pending for this socket")
 	ErrTooManyRooms = errors.New("server: socket is in too many rooms")
 	ErrRoomName     = errors.New("server: room name too long")
-	ErrSlow         = errors.New("server: the client reads too slowly: the event was dropped")
 	ErrNoAck        = errors.New("server: the client did not ask for an ack, or it was sent")
 	ErrParent       = errors.New("server: not supported on parent namespaces")
 )

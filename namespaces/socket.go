@@ -313,10 +313,11 @@ func (s *Socket) disconnect(closeConn, waits bool) {
 	if waits {
 		s.ns.settle()
 	}
+	// First, or a client that goes as soon as it hears of it would give the reason.
+	s.client.forget(s, true)
 	if s.state.Load() == connected {
 		_ = s.sendNow(&parser.Packet{Type: parser.Disconnect, Namespace: s.ns.name, ID: -1})
 	}
-	s.client.forget(s, true)
 	s.close(ReasonServer)
 }
 

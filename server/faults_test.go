@@ -347,3 +347,18 @@ func TestUnwelcomeSocketIsNotHeard(t *testing.T) {
 		}
 	}
 }
+
+// A client that closed its connection as soon as it heard that it was put out had
+// its own reason for the disconnect, now and then.
+func TestReasonOfSocketPutOut(t *testing.T) {
+	io, ts := serve(t, server.Config{})
+	left := reasons(io)
+	for range 100 {
+		c := ts.Connect("/") // closes its connection when its namespace is gone
+		go io.Of("/").Socket(c.ID()).Disconnect(false)
+		c.WaitClosed()
+		if got := <-left; got != server.ReasonServer {
+			t.Fatalf("the reason is %q", got)
+		}
+	}
+}

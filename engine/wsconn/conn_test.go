@@ -360,11 +360,21 @@ func TestCloseDeadline(t *testing.T) {
 func TestCloseWhileDraining(t *testing.T) {
 	c, client := pair(t, "raw", Config{WriteTimeout: -1})
 	done := serve(c, &record{})
-	fill(t, c)
 	drained := make(chan error)
-	go func() { drained <- c.Drain() }()
-	for c.turn.TryLock() { // until Drain has it
-		c.turn.Unlock()
+	go func() {
+		// The kernel may still take what fills it now, and a Drain or two end well.
+		for {
+			if err := send(c, msg(strings.Repeat("x", 1<<20))); err != nil {
+				drained <- err
+				return
+			}
+		}
+	}()
+	for blocked := 0; blocked < 100; time.Sleep(time.Millisecond) { // until one has the turn for good
+		if blocked++; c.turn.TryLock() {
+			c.turn.Unlock()
+			blocked = 0
+		}
 	}
 	c.Close()
 	if err := <-drained; err != ErrClosed {

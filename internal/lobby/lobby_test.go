@@ -186,7 +186,10 @@ func TestDataOfEveryKind(t *testing.T) {
 	}
 	ben.Emit("send", map[string]any{"room": "r", "data": "without an ack"})
 	ada.Expect("message")
-	ben.Emit("send", map[string]any{"room": "r", "volatile": true})
+	for ada.Pending() == 0 { // one that comes while ada can't take it is dropped
+		call(t, ben, "send", map[string]any{"room": "r", "volatile": true})
+		time.Sleep(time.Millisecond)
+	}
 	if raw := ada.Expect("message").Args.Raw(0); !strings.Contains(string(raw), `"data":null`) {
 		t.Errorf("missing data arrived as %s", raw)
 	}
