@@ -49,19 +49,23 @@ func (p *probe) late(now time.Time, limit time.Duration) bool {
 func (s *subscriber) beat(now time.Time) {
 	limit := 2 * s.bus.cfg.Heartbeat
 	s.mu.Lock()
-	deaf := s.conn != nil && s.probe.late(now, limit)
+	t := s.probe.topic
+	var sub *subscription
+	if t != nil {
+		sub = s.channels[t.name]
+	}
+	deaf := s.conn != nil && (s.probe.late(now, limit) || sub != nil && sub.err == nil && !sub.isReady() && now.Sub(s.since) > 2*limit)
 	if deaf {
 		s.probe.deaf, s.probe.owed = true, time.Time{}
 		s.lost = errDeaf
 	}
-	t := s.probe.topic
-	connected := s.conn != nil && t != nil && s.channels[t.name] != nil && s.channels[t.name].isReady()
+	connected := s.conn != nil && sub != nil && sub.isReady()
 	s.probe.seq++
 	seq, payload := s.probe.seq, s.probe.payload
 	s.mu.Unlock()
 	if deaf {
 		s.bus.stats.deaf.Add(1)
-		s.bus.cfg.Logger.Error("redisadapter: Redis takes messages but doesn't bring them back: connecting anew", "subscriber", s.name)
+		s.bus.cfg.Logger.Error("redisadapter: Redis is there, but brings nothing: connecting anew", "subscriber", s.name)
 		s.disconnect()
 		return
 	}

@@ -29,6 +29,7 @@ type subscriber struct {
 	channels map[string]*subscription
 	patterns map[string]*subscription
 	sent     []command // whose answers are to come, in order
+	since    time.Time // when conn was made
 	probe    probe
 	lost     error // why there is no connection
 }
@@ -117,7 +118,7 @@ func (s *subscriber) session(ctx context.Context, attempt int) error {
 func (s *subscriber) attach(c *conn) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.conn, s.lost, s.sent = c, nil, nil
+	s.conn, s.since, s.lost, s.sent = c, time.Now(), nil, nil
 	s.probe.reset()
 	if err := s.command(false, false, slices.Collect(maps.Keys(s.channels))); err != nil {
 		return err

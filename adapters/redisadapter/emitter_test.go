@@ -1,0 +1,78 @@
+package redisadapter_test
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/roomcast/roomcast/adapters/redisadapter"
+	"github.com/roomcast/roomcast/internal/redistest"
+	"github.com/roomcast/roomcast/server"
+)
+
+func TestEmitters(t *testing.T) {
+	srv := redistest.Start(t)
+	for _, v := range variants[:3] {
+		t.Run(v.name, func(t *testing.T) {
+			s := newSet(t, v, func(*testing.T) redis.UniversalClient { return srv.Client() }, "em:"+v.name, 2)
+			s.join(0, "a")
+			s.join(1, "a", "b")
+			make := redisadapter.NewEmitter
+			if v.mode != "" {
+				make = redisadapter.NewShardedEmitter
+			}
+			testEmitter(t, s, make(srv.Client(), s.cfg))
+		})
+	}
+}
+
+// testEmitter sends to two nodes, whose clients are in the rooms a, and a and b.
+func testEmitter(t *testing.T, s *set, e redisadapter.Emitter) {
+	ctx := t.Context()
+	for name, to := range map[string]redisadapter.Emitter{
+		"01-all": e, "01-room": e.To("a"), "1-room": e.In("b"), "0-except": e.Except("b"),
+		"01-rooms": e.To("a", "b"), "0-but": e.To("a").Except("b").Volatile().Compress(false), "0-id": e.To(s.clients[0].ID()),
+		"nowhere": e.Of("chat"),
+	} {
+		if err := to.Emit(ctx, name, 1, []byte{2}); err != nil {
+			t.Error(name, err)
+		}
+	}
+	for i, want := range [][]string{
+		{"0-but", "0-except", "0-id", "01-all", "01-room", "01-rooms"},
+		{"01-all", "01-room", "01-rooms", "1-room"},
+	} {
+		if got := s.got(i, len(want)); got != strings.Join(want, " ") {
+			t.Errorf("client %d got %s", i, got)
+		}
+	}
+	noted := make(chan int, 2)
+	for i, n := range s.nodes {
+		n.Of("/").HandleServer("note", func(_ context.Context, _ *server.ServerEvent) error {
+			noted <- i
+			return nil
+		})
+	}
+	if err := e.ServerSideEmit(ctx, "note", "x"); err != nil {
+		t.Error(err)
+	}
+	if got := []int{<-noted, <-noted}; !slices.Contains(got, 0) || !slices.Contains(got, 1) {
+		t.Error(got)
+	}
+	if err := e.To("a").Join(ctx, "c"); err != nil {
+		t.Error(err)
+	}
+	if err := e.To("b").Leave(ctx, "b"); err != nil {
+		t.Error(err)
+	}
+	until(t, "a join and a leave", func() bool {
+		return s.nodes[0].Of("/").Count("c") == 1 && s.nodes[1].Of("/").Count("c") == 1 && s.nodes[1].Of("/").Count("b") == 0
+	})
+	if err := e.To(s.clients[1].ID()).Disconnect(ctx, true); err != nil {
+		t.Error(err)
+	}
+	s.clients[1].WaitClosed()
+}

@@ -1,0 +1,266 @@
+package redisadapter_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/roomcast/roomcast/adapters"
+	"github.com/roomcast/roomcast/adapters/redisadapter"
+	"github.com/roomcast/roomcast/internal/redistest"
+	"github.com/roomcast/roomcast/server"
+)
+
+// recovers checks that messages arrive again, in both directions, and that requests work.
+func (s *set) recovers() {
+	s.t.Helper()
+	for i, n := range s.nodes {
+		until(s.t, fmt.Sprintf("node %d hears itself", i), func() bool { return n.driver.Healthy() == nil })
+	}
+	for i := range s.nodes {
+		to := (i + 1) % len(s.nodes)
+		until(s.t, "messages arrive again", func() bool {
+			_ = s.nodes[i].Of("/").To("r").Emit(s.t.Context(), "again", i)
+			time.Sleep(5 * time.Millisecond)
+			return s.clients[to].Pending() > 0
+		})
+		time.Sleep(50 * time.Millisecond)
+		for _, c := range s.clients {
+			for c.Pending() > 0 {
+				c.Next()
+			}
+		}
+	}
+	until(s.t, "requests are answered", func() bool {
+		list, err := s.nodes[0].Of("/").FetchSockets(s.t.Context())
+		return err == nil && len(list) == len(s.clients)
+	})
+}
+
+// unhealthy waits until a node knows that it is cut off.
+func (s *set) unhealthy() {
+	s.t.Helper()
+	for i, n := range s.nodes {
+		until(s.t, fmt.Sprintf("node %d knows that it is cut off", i), func() bool { return n.driver.Healthy() != nil })
+	}
+}
+
+func TestFaults(t *testing.T) {
+	for _, v := range variants[:3] {
+		t.Run(v.name, func(t *testing.T) {
+			srv := redistest.Start(t)
+			s := newSet(t, v, func(*testing.T) redis.UniversalClient { return srv.Client() }, "f", 2)
+			s.join(0, "r")
+			s.join(1, "r")
+			s.recovers()
+			admin := srv.Client()
+
+			// Redis ends the connections that listen, as it does when their output is too much.
+			before := s.nodes[0].driver.Stats().Reconnects
+			if err := admin.Do(t.Context(), "CLIENT", "KILL", "TYPE", "pubsub").Err(); err != nil {
+				t.Fatal(err)
+			}
+			until(t, "a reconnect", func() bool { return s.nodes[0].driver.Stats().Reconnects > before })
+			s.recovers()
+
+			// A namespace that is opened while Redis is away works when it is back.
+			srv.Kill()
+			s.unhealthy()
+			for _, n := range s.nodes {
+				n.setup(n.Of("/late"))
+			}
+			srv.Restart()
+			s.recovers()
+			c := s.nodes[1].web.Connect("/late")
+			until(t, "a namespace opened meanwhile", func() bool {
+				_ = s.nodes[0].Of("/late").Emit(t.Context(), "hi")
+				time.Sleep(5 * time.Millisecond)
+				return c.Pending() > 0
+			})
+
+			// Redis hangs.
+			srv.Freeze()
+			s.unhealthy()
+			if err := s.nodes[0].Of("/").Emit(t.Context(), "local"); err != nil {
+				t.Error(err)
+			}
+			s.clients[0].Expect("local") // without waiting for Redis
+			srv.Thaw()
+			s.recovers()
+		})
+	}
+}
+
+// muffled is a connection on which nothing arrives while deaf is set, if it was
+// used to subscribe: it looks alive.
+type muffled struct {
+	net.Conn
+	deaf       *atomic.Bool
+	subscribed atomic.Bool
+}
+
+func (c *muffled) Write(b []byte) (int, error) {
+	if bytes.Contains(b, []byte("SUBSCRIBE\r\n")) {
+		c.subscribed.Store(true)
+	}
+	return c.Conn.Write(b)
+}
+
+func (c *muffled) Read(b []byte) (int, error) {
+	for {
+		n, err := c.Conn.Read(b)
+		if err != nil || !c.deaf.Load() || !c.subscribed.Load() {
+			return n, err
+		}
+	}
+}
+
+// A connection that brings nothing any more, though it lives, is found by the
+// node's own probes.
+func TestDeaf(t *testing.T) {
+	for _, v := range variants[:3] {
+		t.Run(v.name, func(t *testing.T) {
+			srv := redistest.Start(t)
+			var deaf atomic.Bool
+			s := newSet(t, v, func(*testing.T) redis.UniversalClient {
+				c := redis.NewClient(&redis.Options{DisableIdentity: true, Dialer: func(ctx context.Context, _, _ string) (net.Conn, error) {
+					raw, err := (&net.Dialer{}).DialContext(ctx, "tcp", srv.Addr)
+					return &muffled{Conn: raw, deaf: &deaf}, err
+				}})
+				t.Cleanup(func() { _ = c.Close() })
+				return c
+			}, "d", 2)
+			s.join(0, "r")
+			s.join(1, "r")
+			s.recovers()
+			deaf.Store(true)
+			for _, n := range s.nodes {
+				until(t, "a node knows that it is deaf", func() bool { return n.driver.Stats().Deaf > 0 && n.driver.Healthy() != nil })
+			}
+			deaf.Store(false)
+			s.recovers()
+		})
+	}
+}
+
+// A node that hangs is not waited for once its heartbeats are missed, though
+// Redis still counts it; the answer names it.
+func TestDeadNode(t *testing.T) {
+	for _, v := range variants[:3] {
+		t.Run(v.name, func(t *testing.T) {
+			srv := redistest.Start(t)
+			dial := func(*testing.T) redis.UniversalClient { return srv.Client() }
+			s := newSet(t, v, dial, "n", 2)
+			proxy := redistest.NewProxy(t, srv.Addr)
+			s.dial = func(t *testing.T) redis.UniversalClient {
+				c := redis.NewClient(&redis.Options{Addr: proxy.Addr, DisableIdentity: true, DialTimeout: 300 * time.Millisecond, ReadTimeout: 300 * time.Millisecond})
+				t.Cleanup(func() { _ = c.Close() })
+				return c
+			}
+			s.add()
+			here := s.nodes[0].Of("/")
+			until(t, "three nodes know each other", func() bool { return s.nodes[0].driver.Stats().Nodes == 2 })
+			if n, err := here.Nodes(t.Context()); n != 3 || err != nil {
+				t.Fatal(n, err)
+			}
+			proxy.Freeze()
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			// The request that is under way when the node is found dead ends with what came.
+			list, err := here.FetchSockets(ctx)
+			var missing *adapters.MissingError
+			if len(list) != 2 || !errors.As(err, &missing) || len(missing.Nodes) != 1 || missing.Nodes[0] != "node-2" {
+				t.Errorf("%d sockets, %v", len(list), err)
+			}
+			if list, err := here.FetchSockets(ctx); len(list) != 2 || err != nil {
+				t.Errorf("%d sockets, %v", len(list), err)
+			}
+			if n, err := here.Nodes(ctx); n != 2 || err != nil {
+				t.Errorf("%d nodes, %v", n, err)
+			}
+			proxy.Thaw()
+			until(t, "the node is back", func() bool {
+				n, err := here.Nodes(ctx)
+				return err == nil && n == 3 && s.nodes[2].driver.Healthy() == nil
+			})
+		})
+	}
+}
+
+// Nodes that would crash others don't start.
+func TestMixedRefused(t *testing.T) {
+	srv := redistest.Start(t)
+	rdb := srv.Client()
+	ps := rdb.Subscribe(t.Context(), "mix#/#") // as a node with the streams adapter
+	defer ps.Close()
+	if _, err := ps.Receive(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	cfg := redisadapter.Config{Prefix: "mix", Logger: quiet()}
+	if _, err := server.New(server.Config{Driver: redisadapter.PubSub(rdb, cfg)}); err == nil || !strings.Contains(err.Error(), "streams adapter") {
+		t.Error(err)
+	}
+	cfg.AllowMixed = true
+	newNode(t, redisadapter.PubSub(rdb, cfg))
+}
+
+func TestRedisAway(t *testing.T) {
+	rdb := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1"})
+	defer rdb.Close()
+	cfg := redisadapter.Config{RequestTimeout: 200 * time.Millisecond, Logger: quiet()}
+	for _, d := range []*redisadapter.Driver{redisadapter.PubSub(rdb, cfg), redisadapter.ShardedPubSub(rdb, cfg)} {
+		if _, err := server.New(server.Config{Driver: d}); err == nil {
+			t.Error("started without Redis")
+		}
+	}
+}
+
+// Slots of a cluster move to another master: the channels follow, with the
+// probes, and a room's too.
+func TestSlotsMove(t *testing.T) {
+	cluster := redistest.StartCluster(t)
+	v := variants[2]
+	s := newSet(t, v, func(*testing.T) redis.UniversalClient { return cluster.Client() }, "m", 2)
+	s.join(0, "r")
+	s.join(1, "r")
+	s.recovers()
+	ctx := t.Context()
+	rdb := cluster.Client()
+	for _, channel := range []string{"m#/#", "m#/#r#", "m-nodes#"} {
+		slot := int(rdb.ClusterKeySlot(ctx, channel).Val())
+		from, err := rdb.MasterForKey(ctx, channel)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var target *redis.Client
+		for _, n := range cluster.Nodes {
+			if n.Addr != from.Options().Addr {
+				target = n.Client()
+			}
+		}
+		id := target.Do(ctx, "CLUSTER", "MYID").Val().(string)
+		old := redis.NewClient(&redis.Options{Addr: from.Options().Addr})
+		defer old.Close()
+		for _, step := range []struct {
+			c    *redis.Client
+			args []any
+		}{
+			{target, []any{"CLUSTER", "SETSLOT", strconv.Itoa(slot), "NODE", id}},
+			{old, []any{"CLUSTER", "SETSLOT", strconv.Itoa(slot), "NODE", id}},
+		} {
+			if err := step.c.Do(ctx, step.args...).Err(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s.recovers()
+	}
+}
