@@ -88,8 +88,8 @@ type Config struct {
 	Durability string `json:"durability,omitempty"`
 }
 
-// WithDefaults returns c with every field set: no number that is left is zero, except those
-// whose absence means something. What is "none" is a very large number.
+// WithDefaults returns c with every field set: zero is left only where it means none. A bound of which there
+// is none is a very large number; a time of which there is none is negative. Doing it again changes nothing.
 func (c Config) WithDefaults() Config {
 	c.Lease = max(cmp.Or(max(c.Lease, 0), 30*time.Second), time.Millisecond)
 	c.MaxFailures = limit(c.MaxFailures, 5)
@@ -126,9 +126,12 @@ func limit[T ~int | ~int64](v, def T) T {
 	return cmp.Or(v, def)
 }
 
-// period is limit for what "none" makes 0.
+// period is limit for times of which there may be none.
 func period(v, def time.Duration) time.Duration {
-	return max(cmp.Or(v, def), 0)
+	if v < 0 {
+		return -1
+	}
+	return cmp.Or(v, def)
 }
 
 // Validate says what is wrong with c, with CodeBadRequest.
@@ -151,7 +154,7 @@ func (c Config) Validate() error {
 // Backoff returns the delay before the next attempt of a message that has failed so often
 // (from 1). spread is from 0 to 1 and stands for -20 % to +20 %. c is complete.
 func (c *Config) Backoff(failures int, spread float64) time.Duration {
-	d := c.BackoffBase
+	d := max(c.BackoffBase, 0)
 	for i := 1; i < failures && d < c.BackoffMax; i++ {
 		d *= 2
 	}

@@ -3,9 +3,7 @@
 package memqueue
 
 import (
-	"bytes"
 	"context"
-	"slices"
 	"sync"
 	"time"
 
@@ -24,7 +22,7 @@ func New(c Config) queues.Store {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	state, err := ledger.Load(memory{}, c.Now().UnixMilli())
+	state, err := ledger.Load(ledger.Memory{}, c.Now().UnixMilli())
 	if err != nil {
 		panic(err) // there is nothing that could be wrong
 	}
@@ -55,35 +53,3 @@ func (s *store) do(ctx context.Context, f func(*ledger.Ledger)) error {
 
 // Close does nothing: what the store has is the garbage collector's.
 func (s *store) Close() error { return nil }
-
-// memory is a ledger.KV.
-type memory map[string][]byte
-
-func (m memory) Set(key, value []byte) { m[string(key)] = value }
-func (m memory) Delete(key []byte)     { delete(m, string(key)) }
-func (m memory) Get(key []byte) []byte { return m[string(key)] }
-
-func (m memory) DeleteRange(from, to []byte) {
-	for _, key := range m.keys(from, to) {
-		delete(m, key)
-	}
-}
-
-func (m memory) Scan(from, to []byte, f func(key, value []byte) error) error {
-	for _, key := range m.keys(from, to) {
-		if err := f([]byte(key), m[key]); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (m memory) keys(from, to []byte) (keys []string) {
-	for key := range m {
-		if bytes.Compare([]byte(key), from) >= 0 && bytes.Compare([]byte(key), to) < 0 {
-			keys = append(keys, key)
-		}
-	}
-	slices.Sort(keys)
-	return keys
-}

@@ -205,13 +205,17 @@ func (w *world) load(s *Store, seed uint64) (wait func()) {
 	return wg.Wait
 }
 
+// rounds is how often a test crashes something: ROOMCAST_ROUNDS, or n.
+func rounds(n int) int {
+	if more, err := strconv.Atoi(os.Getenv("ROOMCAST_ROUNDS")); err == nil {
+		return more
+	}
+	return n
+}
+
 // Power fails while a store is under load: what was not synced is lost, wholly or in parts.
 func TestPowerLoss(t *testing.T) {
-	rounds := 12
-	if testing.Short() {
-		rounds = 3
-	}
-	for round := range rounds {
+	for round := range rounds(6) {
 		t.Run(fmt.Sprint("round ", round), func(t *testing.T) {
 			seed := uint64(round)
 			r := rand.New(rand.NewPCG(seed, 2))
@@ -312,14 +316,10 @@ func victim(dir string) {
 
 // A process is killed while its store is under load, again and again.
 func TestKill(t *testing.T) {
-	rounds := 6
-	if testing.Short() {
-		rounds = 2
-	}
 	dir := t.TempDir()
 	w := newWorld()
 	settledTwice := 0
-	for round := range rounds {
+	for round := range rounds(4) {
 		cmd := exec.Command(os.Args[0])
 		cmd.Env = append(os.Environ(), victimDir+"="+dir, "PEBBLEQUEUE_VICTIM_SEED="+strconv.Itoa(round))
 		out, err := cmd.StdoutPipe()

@@ -13,6 +13,11 @@ const affordable = 256
 
 // due moves messages whose time has come, and reports whether those are all.
 func (l *Ledger) due(q *queue) (all bool) {
+	retry := func(m *message) {
+		if !l.late(q, m) {
+			l.ready(q, m)
+		}
+	}
 	var retries []*message
 	left := affordable
 	for ; left > 0; left-- {
@@ -23,6 +28,10 @@ func (l *Ledger) due(q *queue) (all bool) {
 		switch {
 		case m.state == scheduled && m.attempt > 0:
 			q.take(m)
+			if m.key != nil {
+				retry(m) // at once: a message of its key may be the next in this loop
+				break
+			}
 			retries = append(retries, m)
 		case m.state == scheduled:
 			q.take(m)
@@ -36,9 +45,7 @@ func (l *Ledger) due(q *queue) (all bool) {
 		}
 	}
 	for _, m := range slices.Backward(retries) { // each to the head: the first that was due is first
-		if !l.late(q, m) {
-			l.ready(q, m)
-		}
+		retry(m)
 	}
 	for ; left > 0; left-- {
 		m := q.expiries.top()

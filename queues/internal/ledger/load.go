@@ -184,6 +184,9 @@ func (l *Ledger) loadMessages(byNo map[uint32]*queue) error {
 		} else if seq <= q.marks.claimed && due <= l.now {
 			m.attempt = 1 // perhaps
 		}
+		if due <= l.now {
+			due = 0 // it had its place among the ready ones
+		}
 		q.insert(m, due, h.Key)
 		return nil
 	})
@@ -279,12 +282,11 @@ func (l *Ledger) loadEntries(byNo map[uint32]*inbox) error {
 func (l *Ledger) Close() {
 	for _, q := range l.queues {
 		q.each(func(m *message) {
-			if m.attempt > 0 && !m.tries {
-				due := int64(0)
-				if m.state == scheduled {
-					due = m.times[byDeadline]
-				}
-				l.storeTries(q, m, due, "")
+			switch {
+			case m.state == leased: // not stored since it was handed out
+				l.storeTries(q, m, 0, l.lastError(q, m))
+			case m.attempt > 0 && !m.tries: // perhaps: marks.claimed says so
+				l.storeTries(q, m, 0, "")
 			}
 		})
 		l.kv.Set(kindKey(keyMarks, q.no), numbers(q.seq, q.fence, 0))

@@ -87,19 +87,19 @@ func (l *Ledger) fail(q *queue, m *message, delay time.Duration, text string) {
 	if l.late(q, m) {
 		return
 	}
-	due := l.now
+	due := int64(0)
 	if delay > 0 {
-		due += millis(delay)
+		due = l.now + millis(delay)
 	}
 	l.storeTries(q, m, due, cut(text))
+	if due == 0 {
+		l.ready(q, m)
+		return
+	}
 	if q.cfg.OnFail == queues.Skip {
 		q.free(m)
 	}
-	if due > l.now {
-		q.schedule(m, due)
-		return
-	}
-	l.ready(q, m)
+	q.schedule(m, due)
 }
 
 // ready puts m, which was handed out before and is nowhere now, at the head of the queue or of its key.
