@@ -5,39 +5,41 @@ import (
 	"fmt"
 	"regexp"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 
 	"github.com/roomcast/roomcast/server"
 )
 
-// TestChurn: 10,000 clients that come and go, over both transports, into a dynamic
-// namespace and several rooms, leave memory and goroutines where they were.
+// TestChurn: 10,000 sockets that come and go, four on a connection, over both
+// transports, into dynamic namespaces and rooms, leave memory and goroutines where they were.
 func TestChurn(t *testing.T) {
 	io, ts := serve(t, server.Config{CleanupEmpty: true})
 	orgs := io.OfMatch(regexp.MustCompile(`^/org-\d+$`))
-	server.OnAck(orgs, "join", func(ctx context.Context, s *server.Socket, room string) (int, error) {
-		s.Set("room", room)
-		return s.Namespace().Count(room), s.Join(room)
+	orgs.Use(func(_ context.Context, s *server.Socket) error {
+		s.Set("id", s.ID())
+		return s.Join("room", "room-of-"+s.ID())
 	})
 	var workers sync.WaitGroup
-	churn := func(clients int) {
+	churn := func(connections int) {
 		for k := range 4 {
 			workers.Go(func() {
-				for i := range clients / 4 {
-					client := &exampleT{} // whose cleanups don't gather
-					name, transport := fmt.Sprintf("/org-%d", (4*i+k)%7), "websocket"
-					if i%50 == 0 {
+				for i := range connections / 4 {
+					client, transport := &exampleT{}, "websocket" // whose cleanups don't gather
+					if i%20 == 0 {
 						transport = "polling"
 					}
 					w := dial(client, ts, transport)
-					w.connect(name, "")
-					if i%10 == 0 {
-						w.send(fmt.Sprintf(`42%s,0["join","room-%d-%d"]`, name, i, k))
-						if p := w.next(); p != "43"+name+",0[0]" {
+					for n := range 4 {
+						w.send(fmt.Sprintf("40/org-%d,", (i+n+k)%7))
+					}
+					for range 4 {
+						if p := w.next(); !strings.HasPrefix(p, "40/org-") {
 							t.Error(p)
 						}
 					}
+					w.send(fmt.Sprintf("41/org-%d,", (i+k)%7))
 					w.send("1") // or a server that isn't polled just then would wait for it
 					client.end()
 				}
@@ -49,13 +51,13 @@ func TestChurn(t *testing.T) {
 			return st.Engine.Sessions() == 0 && st.Namespaces.Sockets == 0 && st.Namespaces.Clients == 0 && st.Namespaces.Namespaces == 1
 		})
 	}
-	churn(500)
+	churn(250)
 	memory, goroutines := measure()
-	churn(10_000)
+	churn(2_500)
 	waitFor(t, "goroutines are left", func() bool { return runtime.NumGoroutine() <= goroutines+2 })
 	waitFor(t, "memory is still in use", func() bool { // timers hold some for seconds
 		after, _ := measure()
-		return after < memory+1<<20 // a hundred bytes a client would be as much
+		return after < memory+1<<20 // four hundred bytes for each would be as much
 	})
 	if rooms := io.Stats().Namespaces.Rooms; rooms != 0 {
 		t.Errorf("%d rooms are left", rooms)

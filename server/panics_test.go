@@ -26,13 +26,15 @@ func TestPanics(t *testing.T) {
 		"OnDisconnecting": {func(ns ns) { ns.OnDisconnecting(func(context.Context, *server.Socket, string) { panic("boom") }) }, func(w *wire, _ *server.Socket) { w.send("41") }, 1},
 		"OnDisconnect":    {func(ns ns) { ns.OnDisconnect(func(context.Context, *server.Socket, string) { panic("boom") }) }, func(w *wire, _ *server.Socket) { w.send("41") }, 1},
 		"OnAny":           {func(ns ns) { ns.OnAny(func(context.Context, *server.Event) { panic("boom") }) }, func(w *wire, _ *server.Socket) { w.send(`42["e"]`) }, 1},
-		"OnAnyOutgoing":   {func(ns ns) { ns.OnAnyOutgoing(func(context.Context, *server.Socket, server.Outgoing) { panic("boom") }) }, func(_ *wire, s *server.Socket) { s.Emit(ctx, "e") }, 1},
-		"OnRoom":          {func(ns ns) { ns.OnRoom(func(server.RoomChange) { panic("boom") }) }, func(_ *wire, s *server.Socket) { s.Join("r"); s.Leave("r") }, 3},
-		"UseEvent":        {func(ns ns) { ns.UseEvent(func(context.Context, *server.Event) error { panic("boom") }) }, func(w *wire, _ *server.Socket) { w.send(`42["e"]`) }, 1},
-		"HandleOther":     {func(ns ns) { ns.HandleOther(func(context.Context, *server.Event) error { panic("boom") }) }, func(w *wire, _ *server.Socket) { w.send(`42["other"]`) }, 1},
-		"Handle":          {func(ns ns) { ns.Handle("e", func(context.Context, *server.Event) error { panic("boom") }) }, func(w *wire, _ *server.Socket) { w.send(`42["e"]`) }, 1},
-		"On":              {func(ns ns) { server.On(ns, "e", func(context.Context, *server.Socket, int) error { panic("boom") }) }, func(w *wire, _ *server.Socket) { w.send(`42["e",1]`) }, 1},
-		"UnmarshalJSON":   {func(ns ns) { server.On(ns, "e", func(context.Context, *server.Socket, touchy) error { return nil }) }, func(w *wire, _ *server.Socket) { w.send(`42["e",{}]`) }, 1},
+		"OnAnyOutgoing": {func(ns ns) {
+			ns.OnAnyOutgoing(func(context.Context, *server.Socket, server.Outgoing) { panic("boom") })
+		}, func(_ *wire, s *server.Socket) { s.Emit(ctx, "e") }, 1},
+		"OnRoom":        {func(ns ns) { ns.OnRoom(func(server.RoomChange) { panic("boom") }) }, func(_ *wire, s *server.Socket) { s.Join("r"); s.Leave("r") }, 3},
+		"UseEvent":      {func(ns ns) { ns.UseEvent(func(context.Context, *server.Event) error { panic("boom") }) }, func(w *wire, _ *server.Socket) { w.send(`42["e"]`) }, 1},
+		"HandleOther":   {func(ns ns) { ns.HandleOther(func(context.Context, *server.Event) error { panic("boom") }) }, func(w *wire, _ *server.Socket) { w.send(`42["other"]`) }, 1},
+		"Handle":        {func(ns ns) { ns.Handle("e", func(context.Context, *server.Event) error { panic("boom") }) }, func(w *wire, _ *server.Socket) { w.send(`42["e"]`) }, 1},
+		"On":            {func(ns ns) { server.On(ns, "e", func(context.Context, *server.Socket, int) error { panic("boom") }) }, func(w *wire, _ *server.Socket) { w.send(`42["e",1]`) }, 1},
+		"UnmarshalJSON": {func(ns ns) { server.On(ns, "e", func(context.Context, *server.Socket, touchy) error { return nil }) }, func(w *wire, _ *server.Socket) { w.send(`42["e",{}]`) }, 1},
 		"MarshalJSON": {func(ns ns) {
 			server.OnAck(ns, "e", func(context.Context, *server.Socket, int) (touchy, error) { return touchy{}, nil })
 		}, func(w *wire, _ *server.Socket) { w.send(`420["e",1]`) }, 1},
