@@ -85,7 +85,7 @@ end
 flush()
 if M.epoch then
 	M.used = now
-	if M.last ~= (last or 0) then
+	if M.last ~= last then
 		for _, o in ipairs(M.owners) do
 			if o.flags % 4 < TOLD then
 				o.flags = o.flags + TOLD

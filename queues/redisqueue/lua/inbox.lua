@@ -1,5 +1,5 @@
 -- An inbox, for every script about one: its state M. KEYS[1] is a LIST whose first element is the state and whose others
--- are the entries, numbered without gaps from M.base; what was lost in between is ''. One key of few bytes, since most
+-- are the entries, numbered without gaps up to M.last; what was lost in between is ''. One key of few bytes, since most
 -- inboxes have few entries. Beside it there may be
 --   :topics   HASH topic -> number of its last entry here    :ids<n>   HASH id -> number, of five minutes
 --   :done:<l> what the last call of a lane answered
@@ -8,16 +8,19 @@ local call = redis.call
 local time = call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
-local STATE = '>I7I6I4I6I6I6I6I6I6I6I5I5c8'
-local M = { owners = {} }
+-- The state: as few bytes as may be. Losses follow if there are any, and then the owners.
+local STATE, LOSSES, OWNER = '>I7I6I4I5I6I6I6I4B', '>I6I6I5I5', '>BHc0Hc0'
+local M = { base = 1, n = 0, bytes = 0, acked = 0, last = 0, soonest = 0, used = now,
+	overflow = 0, expired = 0, dropped = 0, lost = 0, owners = {} }
 local there = call('LINDEX', I, 0)
 if there then
-	local at
-	M.epoch, M.base, M.n, M.bytes, M.acked, M.last, M.overflow, M.expired, M.soonest, M.used, M.dropped, M.lost, M.line, at =
-		struct.unpack(STATE, there)
+	local at, losses
+	M.epoch, M.last, M.n, M.bytes, M.acked, M.soonest, M.used, M.line, losses, at = struct.unpack(STATE, there)
+	if losses == 1 then M.overflow, M.expired, M.dropped, M.lost, at = struct.unpack(LOSSES, there, at) end
+	M.base = M.last + 2 - call('LLEN', I)
 	while at <= #there do
 		local o = {}
-		o.flags, o.number, o.node, at = struct.unpack('>BHc0Hc0', there, at)
+		o.flags, o.number, o.node, at = struct.unpack(OWNER, there, at)
 		M.owners[#M.owners + 1] = o
 	end
 end
@@ -26,7 +29,7 @@ end
 local MIRROR, TOLD, STALE = 1, 2, 4
 
 local function line() -- which history Redis has
-	return string.sub(string.match(call('INFO', 'replication'), 'master_replid:(%x+)') or '00000000', 1, 8)
+	return tonumber(string.match(call('INFO', 'replication'), 'master_replid:(%x%x%x%x%x%x%x%x)') or '0', 16)
 end
 
 -- off says that the first element isn't in the list.
@@ -36,16 +39,15 @@ local off = not there
 local function create()
 	if M.epoch then return end
 	M.epoch = time[1] * 1000000 + time[2]
-	M.base, M.n, M.bytes, M.acked, M.last, M.overflow, M.expired, M.soonest, M.dropped, M.lost = 1, 0, 0, 0, 0, 0, 0, 0, 0, 0
 	M.line = line()
-	M.used = now
 end
 
 local function save()
-	local v = struct.pack(STATE, M.epoch, M.base, M.n, M.bytes, M.acked, M.last, M.overflow, M.expired, M.soonest, M.used,
-		M.dropped, M.lost, M.line)
+	local losses = M.dropped + M.lost > 0 and 1 or 0
+	local v = struct.pack(STATE, M.epoch, M.last, M.n, M.bytes, M.acked, M.soonest, M.used, M.line, losses)
+	if losses == 1 then v = v .. struct.pack(LOSSES, M.overflow, M.expired, M.dropped, M.lost) end
 	for _, o in ipairs(M.owners) do
-		v = v .. struct.pack('>BHc0Hc0', o.flags, #o.number, o.number, #o.node, o.node)
+		v = v .. struct.pack(OWNER, o.flags, #o.number, o.number, #o.node, o.node)
 	end
 	if off then
 		call('LPUSH', I, v)

@@ -160,7 +160,7 @@ end
 -- backoff is how long e waits for its next attempt: it doubles, and is spread by 20 %.
 local function backoff(e)
 	local d, i = C.backoffBase, 1
-	while i < e.failures and d < C.backoffMax do
+	while i < e.failures and d > 0 and d < C.backoffMax do
 		d, i = d * 2, i + 1
 	end
 	d = math.min(d, C.backoffMax)

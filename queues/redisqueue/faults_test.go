@@ -1,0 +1,416 @@
+package redisqueue_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/roomcast/roomcast/internal/redistest"
+	"github.com/roomcast/roomcast/queues"
+	"github.com/roomcast/roomcast/queues/redisqueue"
+)
+
+// node is a store in the hands of a test.
+type node struct {
+	testing.TB
+	queues.Store
+}
+
+func (n node) configure(c queues.Config) {
+	n.Helper()
+	if err := n.Configure(n.Context(), "q", c.WithDefaults()); err != nil {
+		n.Fatal(err)
+	}
+}
+
+func (n node) publish(drafts ...*queues.Draft) *queues.PublishCall {
+	n.Helper()
+	c := &queues.PublishCall{Queue: "q", Drafts: drafts}
+	n.Publish(n.Context(), []*queues.PublishCall{c})
+	return c
+}
+
+func (n node) claim(most int) []*queues.Message {
+	n.Helper()
+	c := &queues.ClaimCall{Queue: "q", Node: "n", Wants: []queues.Want{{Messages: most}}}
+	n.Claim(n.Context(), []*queues.ClaimCall{c})
+	if c.Err != nil {
+		n.Fatal(c.Err)
+	}
+	return c.Wants[0].Got
+}
+
+func (n node) settle(ref queues.Ref, o queues.Outcome) error {
+	c := &queues.SettleCall{Queue: "q", Items: []queues.Settlement{{Ref: ref, Outcome: o}}}
+	n.Settle(n.Context(), []*queues.SettleCall{c})
+	if c.Err != nil {
+		return c.Err
+	}
+	return c.Results[0]
+}
+
+func (n node) stats() queues.Stats {
+	n.Helper()
+	st, err := n.Stats(n.Context(), "q")
+	if err != nil {
+		n.Fatal(err)
+	}
+	return st
+}
+
+var anEntry = &queues.Entry{Payload: queues.Payload{JSON: []byte("1")}}
+
+func (n node) send(entries ...*queues.Entry) *queues.AppendCall {
+	n.Helper()
+	c := &queues.AppendCall{Inbox: "i", Entries: entries, Limits: queues.InboxLimits{MaxLen: 1000, MaxBytes: 1 << 20, Overflow: queues.DropOldest}}
+	n.Append(n.Context(), []*queues.AppendCall{c})
+	if c.Err != nil {
+		n.Fatal(c.Err)
+	}
+	return c
+}
+
+func (n node) read(o queues.Owner) *queues.ReadCall {
+	c := &queues.ReadCall{Inbox: "i", Owner: o, Max: 1000}
+	n.Read(n.Context(), []*queues.ReadCall{c})
+	return c
+}
+
+var anOwner = queues.Owner{Node: "n", Number: 1}
+
+func (n node) openInbox(since *queues.Position) queues.Opened {
+	n.Helper()
+	o, err := n.Open(n.Context(), "i", anOwner, since, false)
+	if err != nil {
+		n.Fatal(err)
+	}
+	return o
+}
+
+func text(s string) *queues.Draft {
+	return &queues.Draft{Payload: queues.Payload{JSON: []byte(`"` + s + `"`)}}
+}
+
+func expect[T comparable](t testing.TB, what string, got, want T) {
+	t.Helper()
+	if got != want {
+		t.Fatalf("%s: got %v, want %v", what, got, want)
+	}
+}
+
+func expectCode(t testing.TB, what string, err error, want queues.Code) {
+	t.Helper()
+	expect(t, what+": code of \""+fmt.Sprint(err)+"\"", queues.CodeOf(err), want)
+}
+
+func newClient(t testing.TB, addr string) *redis.Client {
+	c := redis.NewClient(&redis.Options{Addr: addr, DisableIdentity: true})
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+// eventually calls f until it is true.
+func eventually(t testing.TB, what string, f func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !f(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("never: ", what)
+		}
+	}
+}
+
+func TestScriptsAreLoadedAgain(t *testing.T) {
+	t.Parallel()
+	rdb := redistest.Start(t).Client()
+	n := node{t, open(t, rdb, redisqueue.Config{})}
+	n.configure(queues.Config{})
+	if err := rdb.ScriptFlush(t.Context()).Err(); err != nil {
+		t.Fatal(err)
+	}
+	// All of a pipeline come back with NOSCRIPT.
+	calls := []*queues.PublishCall{
+		{Queue: "q", Drafts: []*queues.Draft{text("a")}}, {Queue: "q", Drafts: []*queues.Draft{text("b")}},
+		{Queue: "none", Drafts: []*queues.Draft{text("c")}},
+	}
+	n.Publish(t.Context(), calls)
+	expectCode(t, "publish", calls[0].Err, "")
+	expectCode(t, "publish", calls[1].Err, "")
+	expectCode(t, "publish", calls[2].Err, queues.CodeNotFound)
+	expect(t, "claimed", len(n.claim(9)), 2)
+	expect(t, "published", n.stats().Published, 2)
+}
+
+// Every reply is lost once: nothing is done twice, and everything is answered as if it had not been lost.
+func TestLostReplies(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	p := startProxy(t, server.Addr)
+	n := node{t, open(t, newClient(t, p.addr), redisqueue.Config{})}
+	n.configure(queues.Config{})
+	lose := func() { p.swallow.Store(1) }
+	n.send() // the inbox' script is known
+
+	lose()
+	named := text("b")
+	named.ID = "id"
+	c := n.publish(text("a"), named)
+	expectCode(t, "publish", c.Err, "")
+	expect(t, "results", fmt.Sprint(c.Results), "[{~1 1 false <nil>} {id 2 false <nil>}]")
+	lose()
+	c = &queues.PublishCall{Queue: "q", Drafts: []*queues.Draft{text("c")}, Claim: &queues.ClaimCall{Queue: "q", Node: "n", Wants: []queues.Want{{Messages: 1}, {Messages: 1}}}}
+	n.Publish(t.Context(), []*queues.PublishCall{c})
+	expectCode(t, "publish", c.Err, "")
+	expect(t, "number", c.Results[0].Seq, 3)
+	expect(t, "claimed at once", len(c.Claim.Wants[0].Got)+len(c.Claim.Wants[1].Got), 2)
+	expect(t, "message", c.Claim.Wants[1].Got[0].ID, "id")
+	lose()
+	m := n.claim(5)
+	expect(t, "claimed", len(m), 1)
+	expect(t, "number", m[0].Seq, 3)
+	expect(t, "leased", n.stats().Leased, 3)
+	lose()
+	expectCode(t, "ack", n.settle(m[0].Ref(), queues.Ack), "")
+	expectCode(t, "ack again", n.settle(m[0].Ref(), queues.Ack), queues.CodeGone)
+	lose()
+	expectCode(t, "nack", n.settle(c.Claim.Wants[0].Got[0].Ref(), queues.Nack), "")
+	st := n.stats()
+	expect(t, "stats", fmt.Sprint(st.Published, st.Duplicates, st.Delivered, st.Acked, st.Nacked, st.Leased), "3 0 3 1 1 1")
+	lose()
+	expect(t, "entry", n.send(anEntry, anEntry).Results[1].Seq, 2)
+	n.openInbox(nil)
+	expect(t, "entries", len(n.read(anOwner).Entries), 2)
+	// Lost again and again: nobody knows.
+	p.swallow.Store(1000)
+	expectCode(t, "publish", n.publish(text("d")).Err, queues.CodeUnavailable)
+	p.swallow.Store(0)
+	expect(t, "published", n.stats().Published, 4)
+}
+
+func TestUnavailable(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	n := node{t, open(t, server.Client(), redisqueue.Config{})}
+	n.configure(queues.Config{})
+	server.Freeze()
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	c := &queues.PublishCall{Queue: "q", Drafts: []*queues.Draft{text("a")}}
+	n.Publish(ctx, []*queues.PublishCall{c})
+	expectCode(t, "frozen", c.Err, queues.CodeUnavailable)
+	server.Thaw()
+	server.Kill()
+	expectCode(t, "gone", n.publish(text("a")).Err, queues.CodeUnavailable)
+	_, err := n.Beat(t.Context(), "n")
+	expectCode(t, "gone", err, queues.CodeUnavailable)
+	expectCode(t, "gone", n.read(anOwner).Err, queues.CodeUnavailable)
+	if _, err := redisqueue.Open(t.Context(), server.Client(), redisqueue.Config{}); err == nil {
+		t.Fatal("a store of a server that isn't there")
+	}
+	server.Restart()
+	n.configure(queues.Config{})
+	expectCode(t, "back", n.publish(text("a")).Err, "")
+}
+
+func TestRestart(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
+	n := node{t, open(t, server.Client(), redisqueue.Config{})}
+	n.configure(queues.Config{Durability: redisqueue.Fsync})
+	c := n.publish(text("a"), text("b"), text("c"))
+	expectCode(t, "durable", c.Results[0].Err, "")
+	m := n.claim(2)
+	n.send(anEntry, anEntry)
+	o := n.openInbox(nil)
+	server.Kill()
+	server.Restart()
+	// The leases hold, and so do the receipts.
+	expectCode(t, "ack", n.settle(m[0].Ref(), queues.Ack), "")
+	rest := n.claim(9)
+	expect(t, "messages", len(rest), 1)
+	if rest[0].Fence < m[1].Fence+1<<20 {
+		t.Fatalf("fence %d after %d: fences that were lost could be issued again", rest[0].Fence, m[1].Fence)
+	}
+	// Nobody knows that nothing of the inbox was lost.
+	expectCode(t, "read", n.read(anOwner).Err, queues.CodeConflict)
+	again := n.openInbox(&queues.Position{Epoch: o.Epoch, Seq: 1})
+	expect(t, "reason", again.Reason, queues.LostEpoch)
+	expect(t, "entries", len(n.read(anOwner).Entries), 2)
+	if again.Epoch <= o.Epoch {
+		t.Fatalf("epoch %d after %d", again.Epoch, o.Epoch)
+	}
+}
+
+func TestAllIsLost(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	n := node{t, open(t, server.Client(), redisqueue.Config{})}
+	n.configure(queues.Config{})
+	n.publish(text("a"))
+	m := n.claim(1)
+	n.send(anEntry)
+	o := n.openInbox(nil)
+	server.Kill()
+	server.Restart()
+	expectCode(t, "publish", n.publish(text("b")).Err, queues.CodeNotFound)
+	n.configure(queues.Config{})
+	n.publish(text("b"))
+	again := n.claim(1)
+	expect(t, "number", again[0].Seq, m[0].Seq)
+	if again[0].Fence <= m[0].Fence {
+		t.Fatalf("fence %d after %d", again[0].Fence, m[0].Fence)
+	}
+	expectCode(t, "an old receipt", n.settle(m[0].Ref(), queues.Ack), queues.CodeSuperseded)
+	expectCode(t, "read", n.read(anOwner).Err, queues.CodeConflict)
+	n.send(anEntry)
+	expect(t, "reason", n.openInbox(&queues.Position{Epoch: o.Epoch, Seq: 1}).Reason, queues.LostEpoch)
+}
+
+// A replica takes over that hasn't got all: it must not issue the same fences and numbers for other things unnoticed.
+func TestFailover(t *testing.T) {
+	t.Parallel()
+	primary := redistest.Start(t)
+	host, port, _ := net.SplitHostPort(primary.Addr)
+	replica := redistest.Start(t, "--replicaof", host+" "+port)
+	p := startProxy(t, primary.Addr)
+	n := node{t, open(t, newClient(t, p.addr), redisqueue.Config{})}
+	n.configure(queues.Config{Durability: redisqueue.Replica})
+	eventually(t, "the replica has all", func() bool {
+		c := n.publish(text("a"))
+		return c.Err == nil && c.Results[0].Err == nil
+	})
+	n.configure(queues.Config{Durability: redisqueue.Memory})
+	n.send(anEntry)
+	o := n.openInbox(nil)
+	eventually(t, "the replica has all", func() bool {
+		return primary.Client().Do(t.Context(), "WAIT", 1, 100).Val() == int64(1) || n.publish(text("z")).Err == nil && replica.Client().Exists(t.Context(), "roomcast:{i:i}").Val() == 1
+	})
+	time.Sleep(50 * time.Millisecond)
+	if err := replica.Client().Do(t.Context(), "REPLICAOF", "NO", "ONE").Err(); err != nil {
+		t.Fatal(err)
+	}
+	// What happens now, the replica doesn't get.
+	lost := n.claim(1)[0]
+	n.send(anEntry)
+	read := n.read(anOwner)
+	expect(t, "entries", len(read.Entries), 2)
+	p.cut(replica.Addr)
+	primary.Kill()
+
+	m := n.claim(1)[0]
+	expect(t, "number", m.Seq, lost.Seq)
+	if m.Fence <= lost.Fence {
+		t.Fatalf("fence %d after %d", m.Fence, lost.Fence)
+	}
+	expectCode(t, "a receipt of what was lost", n.settle(lost.Ref(), queues.Ack), queues.CodeSuperseded)
+	n.send(anEntry) // number 2 again, with something else
+	c := &queues.AcknowledgeCall{Inbox: "i", Owner: anOwner, At: queues.Position{Epoch: o.Epoch, Seq: 2}}
+	n.Acknowledge(t.Context(), []*queues.AcknowledgeCall{c})
+	expectCode(t, "ack", c.Err, queues.CodeConflict)
+	expectCode(t, "read", n.read(anOwner).Err, queues.CodeConflict)
+	expect(t, "reason", n.openInbox(&queues.Position{Epoch: o.Epoch, Seq: 2}).Reason, queues.LostEpoch)
+	expect(t, "entries", len(n.read(anOwner).Entries), 2)
+}
+
+func TestEvictionIsRefused(t *testing.T) {
+	t.Parallel()
+	rdb := redistest.Start(t, "--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru").Client()
+	_, err := redisqueue.Open(t.Context(), rdb, redisqueue.Config{})
+	if err == nil || !strings.Contains(err.Error(), "allkeys-lru") {
+		t.Fatal("got error ", err)
+	}
+}
+
+func TestMemoryIsFull(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, "--maxmemory", "8mb")
+	n := node{t, open(t, server.Client(), redisqueue.Config{MemoryShare: 0.8})}
+	n.configure(queues.Config{})
+	big := text(strings.Repeat("x", 50_000))
+	var refused *queues.PublishCall
+	eventually(t, "full", func() bool {
+		refused = n.publish(big, big, big)
+		return refused.Err != nil || refused.Results[2].Err != nil
+	})
+	expectCode(t, "publish", refused.Err, queues.CodeQueueFull)
+	// What is there can still be worked on, and that helps.
+	for {
+		m := n.claim(10)
+		if len(m) == 0 {
+			break
+		}
+		for _, m := range m {
+			expectCode(t, "ack", n.settle(m.Ref(), queues.Ack), "")
+		}
+	}
+	eventually(t, "not full any more", func() bool { return n.publish(big).Err == nil })
+}
+
+func TestDurability(t *testing.T) {
+	t.Parallel()
+	primary := redistest.Start(t)
+	n := node{t, open(t, primary.Client(), redisqueue.Config{ConfirmTimeout: 300 * time.Millisecond})}
+	err := n.Configure(t.Context(), "q", queues.Config{Durability: redisqueue.Fsync}.WithDefaults())
+	expectCode(t, "fsync without a disk", err, queues.CodeBadRequest)
+	_, err = redisqueue.Open(t.Context(), primary.Client(), redisqueue.Config{Durability: redisqueue.Fsync})
+	if err == nil {
+		t.Fatal("fsync without a disk")
+	}
+	n.configure(queues.Config{Durability: redisqueue.Replica})
+	d := text("a")
+	d.ID = "id"
+	first := n.publish(d)
+	expectCode(t, "no replica", first.Results[0].Err, queues.CodeNotDurable)
+	expect(t, "stored", n.stats().Ready, 1)
+
+	host, port, _ := net.SplitHostPort(primary.Addr)
+	redistest.Start(t, "--replicaof", host+" "+port)
+	eventually(t, "durable", func() bool {
+		r := n.publish(d).Results[0]
+		expect(t, "duplicate", r.Duplicate, true)
+		expect(t, "number", r.Seq, first.Results[0].Seq)
+		return r.Err == nil
+	})
+	// A store that doesn't know the level of the queue yet.
+	other := node{t, open(t, primary.Client(), redisqueue.Config{})}
+	expectCode(t, "durable", other.publish(text("b")).Results[0].Err, "")
+	expect(t, "stored", n.stats().Ready, 2)
+}
+
+// told is a listener that counts.
+type told struct{ ready, arrived, takenOver, missed atomic.Int32 }
+
+func (t *told) Ready(string)                   { t.ready.Add(1) }
+func (t *told) Arrived(string)                 { t.arrived.Add(1) }
+func (t *told) TakenOver(string, queues.Owner) { t.takenOver.Add(1) }
+func (t *told) Missed()                        { t.missed.Add(1) }
+
+func TestListenerConnectsAgain(t *testing.T) {
+	t.Parallel()
+	rdb := redistest.Start(t).Client()
+	n := node{t, open(t, rdb, redisqueue.Config{})}
+	n.configure(queues.Config{})
+	ctx, cancel := context.WithCancel(t.Context())
+	var l told
+	var listening sync.WaitGroup
+	listening.Go(func() { n.Listen(ctx, "n", &l) })
+	defer listening.Wait()
+	defer cancel()
+	subscribed := func() bool { return rdb.PubSubNumSub(t.Context(), "roomcast:node:n").Val()["roomcast:node:n"] == 1 }
+	eventually(t, "listens", subscribed)
+	if err := rdb.Do(t.Context(), "CLIENT", "KILL", "TYPE", "pubsub").Err(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "missed", func() bool { return l.missed.Load() == 1 })
+	eventually(t, "listens", subscribed)
+	c := &queues.ClaimCall{Queue: "q", Node: "n", Wants: []queues.Want{{Messages: 1}}, Wait: true}
+	n.Claim(t.Context(), []*queues.ClaimCall{c})
+	n.publish(text("a"))
+	eventually(t, "ready", func() bool { return l.ready.Load() == 1 })
+}
