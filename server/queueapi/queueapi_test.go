@@ -765,24 +765,3 @@ func TestGoHandler(t *testing.T) {
 		}
 	})
 }
-
-// TestSlowWorker: a client that doesn't read gets no more than its send queue holds half full, and
-// goes on when it reads again.
-func TestSlowWorker(t *testing.T) {
-	run(t, queueapi.Config{}, func(t *testing.T, b *bench) {
-		p, w := b.client("p"), b.client("w")
-		w.must("queue:consume", m{"queue": "q", "prefetch": 1000})
-		data := strings.Repeat("x", 100<<10)
-		for i := range 100 {
-			p.must("queue:publish", m{"queue": "q", "data": data, "id": string(rune('a' + i))})
-		}
-		for range 100 {
-			e, _ := w.message("queue:message")
-			e.Ack()
-		}
-		synctest.Wait()
-		if st := p.must("queue:stats", m{"queue": "q"}); st.Ready+st.Leased != 0 {
-			t.Errorf("%+v", st)
-		}
-	})
-}
