@@ -87,6 +87,14 @@ type Config struct {
 
 	Auth Auth `koanf:"auth" help:"JSON Web Tokens that clients send as auth.token. Their sub is the user; exp is required, and the socket is closed then."`
 
+	Data         string `koanf:"data" help:"Folder in which this node keeps queues and inboxes, made if need be. Empty: none, see queue_store."`
+	QueueStore   string `koanf:"queue_store" help:"Where queues and inboxes are: embedded (in data), redis, or memory (gone with the program). Empty: embedded if data is set, redis if redis is, with demo memory, else there are none."`
+	APIToken     string `koanf:"api_token" help:"Token of at least 32 bytes for the JSON API of the internal listener; better in a file."`
+	APITokenFile string `koanf:"api_token_file" help:"File with the token. Empty: with data, the file api-token there, made if need be; else the API is off."`
+
+	Queues  []Queue `koanf:"queues" help:"Work queues. With demo: demo, open to everybody."`
+	Inboxes Inboxes `koanf:"inboxes" help:"Inboxes: every user has one, under the user's name."`
+
 	Namespaces []Namespace `koanf:"namespaces" help:"Which namespaces exist, and what clients may do there. With demo: / and /board, open to everybody."`
 }
 
@@ -148,6 +156,7 @@ type Namespace struct {
 	Join     Access `koanf:"join" yaml:"join,omitempty" help:"Rooms that clients may join: deny (the default), allow, or patterns such as [lobby, game-*, \"user:{user}\"]."`
 	Send     Access `koanf:"send" yaml:"send,omitempty" help:"Rooms that members may send to; likewise."`
 	MaxRooms Count  `koanf:"max_rooms" yaml:"max_rooms,omitempty" help:"Rooms that one socket may be in. Default: 100."`
+	Queues   bool   `koanf:"queues" yaml:"queues,omitempty" help:"Whether clients may use queues and inboxes here, as far as those allow it."`
 }
 
 // Default returns the settings that hold when nothing else is said.
@@ -203,6 +212,9 @@ func Default() Config {
 		RecoveryEvents:      100_000,
 		RecoveryBytes:       16 << 20,
 	}
+	c.Inboxes = Inboxes{
+		Topics: Access{All: true}, MaxLen: 10_000, MaxBytes: 16 << 20, TTL: Duration(30 * 24 * time.Hour), Overflow: "drop-oldest",
+	}
 	c.Shutdown.Delay = Duration(3 * time.Second)
 	c.Shutdown.Window = Duration(15 * time.Second)
 	c.Shutdown.Grace = Duration(5 * time.Second)
@@ -219,7 +231,9 @@ func (c *Config) demo() {
 	c.Shutdown.Window = Duration(time.Second)
 	open := Access{All: true}
 	c.Namespaces = []Namespace{
-		{Name: "/", Auth: "none", Join: open, Send: open},
+		{Name: "/", Auth: "none", Join: open, Send: open, Queues: true},
 		{Name: "/board", Auth: "none", Join: open, Send: open},
 	}
+	c.Queues = []Queue{{Name: "demo", Publish: everybody, Consume: everybody, Inspect: everybody, Admin: everybody, Lease: Duration(10 * time.Second)}}
+	c.Inboxes.Send = everybody
 }

@@ -41,7 +41,7 @@ func writeSection(b *strings.Builder, v reflect.Value, indent string) error {
 			help += " May be off."
 		}
 		comment(b, indent, strings.TrimSpace(help))
-		if f.Type.Kind() == reflect.Struct {
+		if isSection(f.Type) {
 			fmt.Fprintf(b, "%s%s:\n", indent, key)
 			if err := writeSection(b, v.Field(i), indent+"  "); err != nil {
 				return err

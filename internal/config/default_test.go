@@ -54,6 +54,15 @@ func TestDefaultFileIsTheDefault(t *testing.T) {
 		if len(c.Namespaces) == 0 {
 			c.Namespaces = nil
 		}
+		if len(c.Queues) == 0 {
+			c.Queues = nil
+		}
+		if len(c.Inboxes.Send) == 0 {
+			c.Inboxes.Send = nil
+		}
+		if len(c.Inboxes.Topics.Patterns) == 0 {
+			c.Inboxes.Topics.Patterns = nil
+		}
 		return c
 	}
 	if !reflect.DeepEqual(clean(c), clean(none)) {

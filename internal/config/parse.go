@@ -76,7 +76,7 @@ func section(n *yaml.Node, t reflect.Type, path string) (map[string]any, []error
 			errs = append(errs, fmt.Errorf("line %d: %s%s is set twice", key.Line, path, key.Value))
 			continue
 		}
-		if f.Type.Kind() == reflect.Struct && f.Type != reflect.TypeFor[Access]() {
+		if isSection(f.Type) {
 			sub, subErrs := section(value, f.Type, path+key.Value+".")
 			values[key.Value] = sub
 			errs = append(errs, subErrs...)

@@ -37,12 +37,17 @@ func settings(t reflect.Type, prefix string, list *[]Setting) {
 	for i := range t.NumField() {
 		f := t.Field(i)
 		path := prefix + f.Tag.Get("koanf")
-		if f.Type.Kind() == reflect.Struct {
+		if isSection(f.Type) {
 			settings(f.Type, path+".", list)
 			continue
 		}
 		*list = append(*list, Setting{path, f.Tag.Get("help"), f.Type, f.Tag.Get("off") != ""})
 	}
+}
+
+// isSection reports whether a type of setting has settings in it.
+func isSection(t reflect.Type) bool {
+	return t.Kind() == reflect.Struct && t != reflect.TypeFor[Access]()
 }
 
 // byName returns the fields of a struct type by their keys.

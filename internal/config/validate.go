@@ -72,6 +72,7 @@ func (c *Config) validate() error {
 		bad("cookie: %q isn't a name of letters, digits, _, . and -", c.Cookie)
 	}
 	c.validateCluster(bad)
+	c.validateQueues(bad)
 	c.Auth.validate(bad)
 	c.validateNamespaces(bad)
 	return errors.Join(errs...)

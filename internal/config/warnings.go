@@ -42,6 +42,7 @@ func (c *Config) Warnings() []string {
 		}
 	}
 	c.clusterWarnings(warn)
+	c.queueWarnings(warn)
 	if len(c.Auth.Keys) > 0 && c.Auth.Issuer == "" {
 		warn("auth.issuer: is empty, so a token of any issuer that shares a key is believed")
 	}

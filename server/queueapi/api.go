@@ -138,16 +138,17 @@ type done struct {
 	OK bool `json:"ok"`
 }
 
-// refusal is the answer that says why not.
-type refusal struct {
+// Refusal is the answer that says why not.
+type Refusal struct {
 	OK         bool        `json:"ok"`
 	Code       queues.Code `json:"code"`
 	Message    string      `json:"message"`
 	RetryAfter int64       `json:"retryAfter,omitempty"`
 }
 
-func refuse(err error) refusal {
-	r := refusal{Code: queues.CodeOf(err), Message: "the store is unavailable"}
+// RefusalOf is the answer for an error.
+func RefusalOf(err error) Refusal {
+	r := Refusal{Code: queues.CodeOf(err), Message: "the store is unavailable"}
 	if e := (*queues.Error)(nil); errors.As(err, &e) {
 		r.Message, r.RetryAfter = e.Message, e.RetryAfter.Milliseconds()
 	}
@@ -158,7 +159,7 @@ func (c *call) fail(err error) {
 	if e := (*queues.Error)(nil); !errors.As(err, &e) && !errors.Is(err, context.Canceled) {
 		c.api.log.Warn("a request of a queue failed", "event", c.e.Name, "error", err)
 	}
-	c.reply(refuse(err))
+	c.reply(RefusalOf(err))
 }
 
 // duration returns ms milliseconds, refusing what is no time.

@@ -2,6 +2,8 @@ package queueapi
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"sync"
@@ -20,39 +22,51 @@ type inbox struct {
 	closed  bool
 }
 
-// entry is what inbox:send carries.
-type entry struct {
+// Entry is an entry for inboxes or a topic, as clients and the HTTP API write it.
+type Entry struct {
+	To      []string          `json:"to"`
+	Topic   string            `json:"topic"`
 	ID      string            `json:"id"`
 	TTL     float64           `json:"ttl"` // ms
 	Headers map[string]string `json:"headers"`
 	Data    json.RawMessage   `json:"data"`
 }
 
-func (c *call) entry(in *entry) (*queues.Entry, error) {
-	data, err := c.data(in.Data)
+// Message returns what the broker takes. data makes data of its own of Data.
+func (e *Entry) Message(data func(json.RawMessage) (queues.Payload, error)) (*queues.Entry, error) {
+	if (e.Topic == "") == (e.To == nil) {
+		return nil, queues.Refuse(queues.CodeBadRequest, "either to or topic is needed")
+	}
+	for i, name := range e.To {
+		e.To[i] = InboxOf(name)
+	}
+	p, err := data(e.Data)
 	if err != nil {
 		return nil, err
 	}
-	ttl, err := duration("ttl", in.TTL)
-	return &queues.Entry{ID: in.ID, TTL: ttl, Headers: in.Headers, Payload: data}, err
+	ttl, err := duration("ttl", e.TTL)
+	return &queues.Entry{ID: e.ID, TTL: ttl, Headers: e.Headers, Payload: p}, err
+}
+
+// InboxOf returns the name of a principal's inbox: the principal's own, or if that can't
+// be an inbox's, since it has spaces for example, one made of it.
+func InboxOf(principal string) string {
+	if principal == "" || queues.ValidInbox(principal) {
+		return principal
+	}
+	sum := sha256.Sum256([]byte(principal))
+	return "user:" + base64.RawURLEncoding.EncodeToString(sum[:18])
 }
 
 // inboxSend answers inbox:send {to: [inbox], data, id?, ttl?, headers?} or {topic, data, …}.
 func (c *call) inboxSend() error {
-	var in struct {
-		To    []string `json:"to"`
-		Topic string   `json:"topic"`
-		entry
-	}
+	var in Entry
 	if err := c.decode(&in); err != nil {
 		return err
 	}
-	e, err := c.entry(&in.entry)
+	e, err := in.Message(c.data)
 	if err != nil {
 		return err
-	}
-	if (in.Topic == "") == (in.To == nil) {
-		return queues.Refuse(queues.CodeBadRequest, "either to or topic is needed")
 	}
 	if in.Topic != "" {
 		c.client.TopicPublishFunc(c.ctx, in.Topic, e, func(seq uint64, err error) {
@@ -69,13 +83,13 @@ func (c *call) inboxSend() error {
 			c.fail(err)
 			return
 		}
-		c.sent(sent)
+		c.reply(SentAs(sent))
 	})
 	return nil
 }
 
-// sent answers with what became of an entry in each inbox. If it was stored in none, that is a refusal.
-func (c *call) sent(sent []queues.Sent) {
+// SentAs is the answer to an entry for inboxes. If it was stored in none, that is a refusal.
+func SentAs(sent []queues.Sent) any {
 	seqs, refused := map[string]uint64{}, map[string]queues.Code{}
 	var first error
 	for _, s := range sent {
@@ -89,14 +103,13 @@ func (c *call) sent(sent []queues.Sent) {
 		seqs[s.Inbox] = s.Seq
 	}
 	if len(seqs) == 0 && first != nil {
-		c.fail(first)
-		return
+		return RefusalOf(first)
 	}
 	answer := map[string]any{"ok": true, "seqs": seqs}
 	if len(refused) > 0 {
 		answer["refused"] = refused
 	}
-	c.reply(answer)
+	return answer
 }
 
 // position is a place in an inbox.
@@ -167,9 +180,9 @@ func (c *call) inboxOpen() error {
 // own is the inbox that is named, or the principal's.
 func (c *call) own(name string) string {
 	if name == "" {
-		return c.client.Principal()
+		name = c.client.Principal()
 	}
-	return name
+	return InboxOf(name)
 }
 
 // deliver sends entries to the client. It doesn't block.

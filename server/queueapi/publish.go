@@ -7,8 +7,8 @@ import (
 	"github.com/roomcast/roomcast/queues"
 )
 
-// draft is a message in queue:publish.
-type draft struct {
+// Draft is a message to be published, as clients and the HTTP API write it.
+type Draft struct {
 	ID       string            `json:"id"`
 	Key      string            `json:"key"`
 	Data     json.RawMessage   `json:"data"`
@@ -19,13 +19,13 @@ type draft struct {
 	Headers  map[string]string `json:"headers"`
 }
 
-// message turns d into what the broker takes.
-func (c *call) message(d *draft) (*queues.Draft, error) {
-	data, err := c.data(d.Data)
-	if err != nil {
+// Message returns what the broker takes. data makes data of its own of Data.
+func (d *Draft) Message(data func(json.RawMessage) (queues.Payload, error)) (*queues.Draft, error) {
+	m := &queues.Draft{ID: d.ID, Key: d.Key, Priority: d.Priority, Headers: d.Headers}
+	var err error
+	if m.Payload, err = data(d.Data); err != nil {
 		return nil, err
 	}
-	m := &queues.Draft{ID: d.ID, Key: d.Key, Priority: d.Priority, Headers: d.Headers, Payload: data}
 	if m.Delay, err = duration("delay", d.Delay); err != nil {
 		return nil, err
 	}
@@ -49,47 +49,66 @@ type published struct {
 	Duplicate bool   `json:"duplicate,omitempty"`
 }
 
-func publishedAs(r queues.PublishResult) any {
+// PublishedAs is the answer for one message.
+func PublishedAs(r queues.PublishResult) any {
 	if r.Err != nil {
-		return refuse(r.Err)
+		return RefusalOf(r.Err)
 	}
 	return published{true, r.ID, r.Seq, r.Duplicate}
+}
+
+// Drafts is what queue:publish carries: one message, or many.
+type Drafts struct {
+	Messages []Draft `json:"messages"`
+	Draft
+}
+
+// All returns the messages for the broker; many says that the answer is to be a list.
+func (d *Drafts) All(data func(json.RawMessage) (queues.Payload, error)) (drafts []*queues.Draft, many bool, err error) {
+	list := d.Messages
+	if many = list != nil; !many {
+		list = []Draft{d.Draft}
+	}
+	drafts = make([]*queues.Draft, len(list))
+	for i := range list {
+		if drafts[i], err = list[i].Message(data); err != nil {
+			return nil, many, err
+		}
+	}
+	return drafts, many, nil
+}
+
+// ResultsOf is the answer to Drafts.
+func ResultsOf(results []queues.PublishResult, many bool) any {
+	if !many {
+		return PublishedAs(results[0])
+	}
+	all := make([]any, len(results))
+	for i, r := range results {
+		all[i] = PublishedAs(r)
+	}
+	return map[string]any{"ok": true, "results": all}
 }
 
 // publish answers queue:publish {queue, data, …} or {queue, messages: [{data, …}]}.
 func (c *call) publish() error {
 	var in struct {
-		Queue    string  `json:"queue"`
-		Messages []draft `json:"messages"`
-		draft
+		Queue string `json:"queue"`
+		Drafts
 	}
 	if err := c.decode(&in); err != nil {
 		return err
 	}
-	many := in.Messages != nil
-	if !many {
-		in.Messages = []draft{in.draft}
-	}
-	drafts := make([]*queues.Draft, len(in.Messages))
-	for i := range in.Messages {
-		var err error
-		if drafts[i], err = c.message(&in.Messages[i]); err != nil {
-			return err
-		}
+	drafts, many, err := in.All(c.data)
+	if err != nil {
+		return err
 	}
 	c.client.PublishFunc(c.ctx, in.Queue, drafts, func(results []queues.PublishResult, err error) {
-		switch {
-		case err != nil:
+		if err != nil {
 			c.fail(err)
-		case many:
-			all := make([]any, len(results))
-			for i, r := range results {
-				all[i] = publishedAs(r)
-			}
-			c.reply(map[string]any{"ok": true, "results": all})
-		default:
-			c.reply(publishedAs(results[0]))
+			return
 		}
+		c.reply(ResultsOf(results, many))
 	})
 	return nil
 }

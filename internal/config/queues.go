@@ -1,0 +1,202 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// Users says who may do something: nobody (the zero value), everybody whom the
+// namespace admits, or users whose names match one of the patterns.
+type Users []string
+
+// everybody is Users of allow.
+var everybody = Users{"*"}
+
+// UnmarshalYAML takes deny, allow or a list of patterns of users' names.
+func (u *Users) UnmarshalYAML(n *yaml.Node) error {
+	switch {
+	case n.Kind == yaml.SequenceNode:
+		var list []string
+		if err := n.Decode(&list); err != nil {
+			return err
+		}
+		for _, p := range list {
+			if p == "" || len(p) > 255 {
+				return fmt.Errorf("line %d: a pattern of users' names must have 1 to 255 bytes", n.Line)
+			}
+		}
+		*u = append(Users{}, list...)
+	case n.Value == "deny":
+		*u = Users{}
+	case n.Value == "allow":
+		*u = everybody
+	default:
+		return fmt.Errorf("line %d: %q isn't deny, allow or a list of patterns of users' names", n.Line, n.Value)
+	}
+	return nil
+}
+
+// MarshalYAML is the inverse of UnmarshalYAML.
+func (u Users) MarshalYAML() (any, error) {
+	switch {
+	case len(u) == 0:
+		return "deny", nil
+	case u.all():
+		return "allow", nil
+	}
+	return []string(u), nil
+}
+
+func (u Users) all() bool { return len(u) == 1 && u[0] == "*" }
+
+// Allow reports whether a user is among them, "" being somebody unknown.
+func (u Users) Allow(user string) bool {
+	if u.all() {
+		return true
+	}
+	for _, p := range u {
+		if user != "" && glob(p, user) {
+			return true
+		}
+	}
+	return false
+}
+
+// Queue is one work queue.
+type Queue struct {
+	Name    string `koanf:"name" yaml:"name,omitempty" help:"Its name, of A-Z a-z 0-9 . _ : and -."`
+	Publish Users  `koanf:"publish" yaml:"publish,omitempty" help:"Who may publish: deny (the default), allow (everybody in a namespace with queues), or patterns of users such as [shop-*]."`
+	Consume Users  `koanf:"consume" yaml:"consume,omitempty" help:"Who may consume; likewise."`
+	Inspect Users  `koanf:"inspect" yaml:"inspect,omitempty" help:"Who may see its numbers and messages."`
+	Admin   Users  `koanf:"admin" yaml:"admin,omitempty" help:"Who may pause, purge and redrive it."`
+
+	Lease             Duration `koanf:"lease" yaml:"lease,omitempty" help:"Time that a consumer has a message, unless it is alive. Default: 30s."`
+	MaxFailures       Count    `koanf:"max_failures" yaml:"max_failures,omitempty" help:"Failures that make a message dead. Default: 5."`
+	MaxAttempts       Count    `koanf:"max_attempts" yaml:"max_attempts,omitempty" help:"Hand-outs that make a message dead. Default: 20."`
+	BackoffBase       Duration `koanf:"backoff_base" yaml:"backoff_base,omitempty" help:"Delay after the first failure; it doubles. Default: 1s."`
+	BackoffMax        Duration `koanf:"backoff_max" yaml:"backoff_max,omitempty" help:"Longest delay. Default: 5m."`
+	MaxLen            Count    `koanf:"max_len" yaml:"max_len,omitempty" help:"Messages that it holds. Default: 1000000."`
+	MaxBytes          Size     `koanf:"max_bytes" yaml:"max_bytes,omitempty" help:"Bytes that they have. Default: 256MiB."`
+	Overflow          string   `koanf:"overflow" yaml:"overflow,omitempty" help:"What happens beyond: reject (the default) or drop-oldest."`
+	TTL               Duration `koanf:"ttl" yaml:"ttl,omitempty" help:"Time that a message may wait. Default: forever."`
+	DeadLetterExpired bool     `koanf:"dead_letter_expired" yaml:"dead_letter_expired,omitempty" help:"Keep expired messages as dead ones."`
+	DeadTTL           Duration `koanf:"dead_ttl" yaml:"dead_ttl,omitempty" help:"Time that dead messages are kept. Default: 336h."`
+	DeadMax           Count    `koanf:"dead_max" yaml:"dead_max,omitempty" help:"Dead messages that are kept. Default: 100000."`
+	OnFail            string   `koanf:"on_fail" yaml:"on_fail,omitempty" help:"What a failed message does to those of its key: block (the default) or skip."`
+	Dedupe            Duration `koanf:"dedupe" yaml:"dedupe,omitempty" help:"Time that ids of messages are remembered. Default: 5m."`
+	Rate              float64  `koanf:"rate" yaml:"rate,omitempty" help:"Messages per second that all consumers together get. Default: no limit."`
+	PublishRate       float64  `koanf:"publish_rate" yaml:"publish_rate,omitempty" help:"Messages per second that each user may publish through one node. Default: no limit."`
+	MaxPayload        Size     `koanf:"max_payload" yaml:"max_payload,omitempty" help:"Largest data of a message. Default: 256KiB."`
+	MaxProcessing     Duration `koanf:"max_processing" yaml:"max_processing,omitempty" help:"Time that a living consumer may have a message. Default: 30m."`
+	Durability        string   `koanf:"durability" yaml:"durability,omitempty" help:"In Redis, when a publish is acknowledged: memory (the default), replica or fsync."`
+}
+
+// Inboxes bounds the inboxes, and says who may send to them.
+type Inboxes struct {
+	Send     Users    `koanf:"send" help:"Who may send to inboxes and topics: deny, allow or patterns of users."`
+	Topics   Access   `koanf:"topics" help:"Topics that users may subscribe their inboxes to: deny, allow or patterns such as [news, \"team:*\"]."`
+	MaxLen   Count    `koanf:"max_len" help:"Entries that an inbox holds."`
+	MaxBytes Size     `koanf:"max_bytes" help:"Bytes that they have."`
+	TTL      Duration `koanf:"ttl" help:"Time that an entry waits."`
+	Overflow string   `koanf:"overflow" help:"What happens to an entry that doesn't fit: drop-oldest (the owner is told of the gap) or reject."`
+}
+
+var queueName = regexp.MustCompile(`^[A-Za-z0-9._:-]{1,128}$`)
+
+// Store returns where queues are: embedded, redis, memory, or "" if there are none.
+func (c *Config) Store() string {
+	switch {
+	case c.QueueStore != "":
+		return c.QueueStore
+	case c.Data != "":
+		return "embedded"
+	case c.Redis != "":
+		return "redis"
+	case c.Demo:
+		return "memory"
+	}
+	return ""
+}
+
+func (c *Config) validateQueues(bad func(string, ...any)) {
+	if c.QueueStore != "" {
+		oneOf(bad, "queue_store", c.QueueStore, "embedded", "redis", "memory")
+	}
+	switch {
+	case c.Redis != "" && c.Data != "" && c.QueueStore == "":
+		bad("queue_store: with both data and redis, say where the queues are: embedded (on this node alone) or redis")
+	case c.QueueStore == "embedded" && c.Data == "":
+		bad("queue_store: embedded needs data, the folder")
+	case c.QueueStore == "redis" && c.Redis == "":
+		bad("queue_store: redis needs redis")
+	}
+	if c.Store() == "" && len(c.Queues) > 0 {
+		bad("queues: need data (a folder on this node) or redis, to be kept in")
+	}
+	if c.APIToken != "" && c.APITokenFile != "" {
+		bad("api_token: set it, or api_token_file")
+	}
+	if c.APIToken != "" && len(c.APIToken) < minSecret {
+		bad("api_token: has %d bytes; at least %d are needed (openssl rand -hex 32)", len(c.APIToken), minSecret)
+	}
+	seen := map[string]bool{}
+	for i := range c.Queues {
+		q := &c.Queues[i]
+		if err := q.check(); err != nil {
+			bad("queues[%d]: %w", i, err)
+		}
+		if seen[q.Name] {
+			bad("queues[%d]: %s is there twice", i, q.Name)
+		}
+		seen[q.Name] = true
+	}
+	oneOf(bad, "inboxes.overflow", c.Inboxes.Overflow, "drop-oldest", "reject")
+	for _, p := range c.Inboxes.Topics.Patterns {
+		if err := checkPattern(p); err != nil {
+			bad("inboxes.topics: %w", err)
+		}
+	}
+}
+
+func (q *Queue) check() error {
+	switch {
+	case !queueName.MatchString(q.Name):
+		return fmt.Errorf("%q isn't a name of 1 to 128 of A-Z a-z 0-9 . _ : and -", q.Name)
+	case q.Overflow != "" && q.Overflow != "reject" && q.Overflow != "drop-oldest":
+		return errors.New("overflow must be reject or drop-oldest")
+	case q.OnFail != "" && q.OnFail != "block" && q.OnFail != "skip":
+		return errors.New("on_fail must be block or skip")
+	case q.Durability != "" && q.Durability != "memory" && q.Durability != "replica" && q.Durability != "fsync":
+		return errors.New("durability must be memory, replica or fsync")
+	case q.Rate < 0 || q.PublishRate < 0:
+		return errors.New("rate and publish_rate can't be negative")
+	}
+	return nil
+}
+
+func (c *Config) queueWarnings(warn func(string, ...any)) {
+	store := c.Store()
+	used := false
+	for _, n := range c.Namespaces {
+		used = used || n.Queues
+	}
+	switch {
+	case used && store == "":
+		warn("namespaces: queues needs data or redis; without, clients are told that there are none")
+	case !used && len(c.Queues) > 0:
+		warn("queues: no namespace has queues: true, so only the JSON API reaches them")
+	case store == "memory" && !c.Demo:
+		warn("queue_store: what is in queues is gone when the program ends")
+	case store == "embedded" && c.Redis != "":
+		warn("queue_store: each node has queues of its own; clients of other nodes don't see them")
+	}
+	for _, q := range c.Queues {
+		if strings.TrimSpace(q.Durability) != "" && store != "redis" {
+			warn("queues: durability of %s has no effect: what the folder data acknowledges is on disk", q.Name)
+		}
+	}
+}
