@@ -14,14 +14,19 @@ import (
 type Internal struct {
 	Metrics prometheus.Gatherer // for /metrics
 	Ready   *Readiness          // for /readyz
+	API     *API                // nil: there is none
 	Logger  *slog.Logger        // nil: slog.Default()
 }
 
 // NewInternal returns the handler of the internal listener: /metrics,
-// /debug/pprof/, /livez and /readyz. It asks for no password.
+// /debug/pprof/, /livez and /readyz, which ask for no password, and /api/, which
+// asks for a token.
 func NewInternal(c Internal) http.Handler {
 	r := router(c.Logger)
 	probes(r, c.Ready)
+	if c.API != nil {
+		c.API.mount(r)
+	}
 	r.GET("/metrics", gin.WrapH(promhttp.HandlerFor(c.Metrics, promhttp.HandlerOpts{
 		MaxRequestsInFlight: 4,
 		EnableOpenMetrics:   true,

@@ -61,7 +61,7 @@ func command() *cobra.Command {
 		return usageError{fmt.Errorf("%w\n\"%s --help\" lists the flags", err, cmd.CommandPath())}
 	})
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(serveCommand(), configCommand(), &cobra.Command{
+	root.AddCommand(serveCommand(), queueCommand(), configCommand(), &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
 		Args:  usage(cobra.NoArgs),

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 
 	"github.com/roomcast/roomcast/internal/auth"
 	"github.com/roomcast/roomcast/internal/config"
@@ -10,20 +11,27 @@ import (
 	"github.com/roomcast/roomcast/server"
 )
 
-// openNamespaces opens the namespaces of the settings, and no others. verifier
-// may be nil if none asks for tokens; node is this node's name in a cluster, else empty.
-func openNamespaces(io *server.Server, c *config.Config, verifier *auth.Verifier, node string) error {
+// opener opens namespaces as the settings say.
+type opener struct {
+	io       *server.Server
+	cfg      *config.Config
+	verifier *auth.Verifier // nil if no namespace asks for tokens
+	node     string         // this node's name in a cluster, else empty
+	queues   *hostQueues    // nil if there are none
+	log      *slog.Logger
+}
+
+// all opens the namespaces of the settings, and no others.
+func (o *opener) all() error {
 	main := false
-	for i := range c.Namespaces {
-		n := &c.Namespaces[i]
-		policy := policyOf(n, verifier, node)
-		policy.Status = c.Demo
+	for i := range o.cfg.Namespaces {
+		n := &o.cfg.Namespaces[i]
 		if n.Name != "" {
-			ns, err := io.Open(n.Name)
+			ns, err := o.io.Open(n.Name)
 			if err != nil {
 				return fmt.Errorf("open namespace %s: %w", n.Name, err)
 			}
-			lobby.Open(ns, policy)
+			o.open(ns, n)
 			main = main || n.Name == "/"
 			continue
 		}
@@ -31,47 +39,54 @@ func openNamespaces(io *server.Server, c *config.Config, verifier *auth.Verifier
 		if err != nil {
 			return err
 		}
-		lobby.Open(io.OfMatch(pattern), policy)
+		o.open(o.io.OfMatch(pattern), n)
 	}
 	if main {
 		return nil
 	}
-	return openMain(io, c, verifier, node)
+	return o.main()
 }
 
-// openMain deals with the namespace "/", which the server always has: it is what
+// open gives a namespace the events that its setting allows.
+func (o *opener) open(ns *server.Namespace, n *config.Namespace) {
+	lobby.Open(ns, o.policy(n))
+	if n.Queues && o.queues != nil {
+		o.queues.openTo(ns, o.log)
+	}
+}
+
+// main deals with the namespace "/", which the server always has: it is what
 // the first pattern says that matches it, or closed.
-func openMain(io *server.Server, c *config.Config, verifier *auth.Verifier, node string) error {
-	for i := range c.Namespaces {
-		n := &c.Namespaces[i]
+func (o *opener) main() error {
+	for i := range o.cfg.Namespaces {
+		n := &o.cfg.Namespaces[i]
 		if n.Pattern == "" {
 			continue
 		}
 		if pattern, err := n.Regexp(); err != nil {
 			return err
 		} else if pattern.MatchString("/") {
-			policy := policyOf(n, verifier, node)
-			policy.Status = c.Demo
-			lobby.Open(io.Of("/"), policy)
+			o.open(o.io.Of("/"), n)
 			return nil
 		}
 	}
-	io.Of("/").Use(func(context.Context, *server.Socket) error {
+	o.io.Of("/").Use(func(context.Context, *server.Socket) error {
 		return server.Errorf("forbidden", "Invalid namespace") // as for any other that doesn't exist
 	})
 	return nil
 }
 
-func policyOf(n *config.Namespace, verifier *auth.Verifier, node string) lobby.Policy {
+func (o *opener) policy(n *config.Namespace) lobby.Policy {
 	p := lobby.Policy{
 		Join:      n.Join.Allows,
 		Send:      n.Send.Allows,
 		MaxRooms:  int(n.MaxRooms),
 		Anonymous: n.Auth == "optional",
-		Node:      node,
+		Node:      o.node,
+		Status:    o.cfg.Demo,
 	}
 	if n.Auth != "none" {
-		p.Verify = verifier.Verify
+		p.Verify = o.verifier.Verify
 	}
 	return p
 }

@@ -62,8 +62,8 @@ func prepare(c *config.Config, log *slog.Logger) (prepared, error) {
 	return p, nil
 }
 
-// newIO returns the realtime server that the settings describe. wt and ps may be nil.
-func newIO(c *config.Config, p prepared, wt *wtconn.Server, ps *peers, log *slog.Logger) (*server.Server, error) {
+// newIO returns the realtime server that the settings describe. wt, ps and q may be nil.
+func newIO(c *config.Config, p prepared, wt *wtconn.Server, ps *peers, q *hostQueues, log *slog.Logger) (*server.Server, error) {
 	l := &c.Limits
 	cfg := server.Config{
 		Path:   c.Path,
@@ -144,5 +144,6 @@ func newIO(c *config.Config, p prepared, wt *wtconn.Server, ps *peers, log *slog
 	if err != nil {
 		return nil, err
 	}
-	return io, openNamespaces(io, c, p.verifier, node)
+	o := opener{io: io, cfg: c, verifier: p.verifier, node: node, queues: q, log: log}
+	return io, o.all()
 }

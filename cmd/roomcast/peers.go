@@ -303,6 +303,14 @@ func (ps *peers) watch(ctx context.Context, ready *web.Readiness, log *slog.Logg
 	}
 }
 
+// redis is the connection to Redis; nil if there is none.
+func (ps *peers) redis() redis.UniversalClient {
+	if ps == nil {
+		return nil
+	}
+	return ps.rdb
+}
+
 // close leaves the cluster. The realtime server must be shut down.
 func (ps *peers) close(ctx context.Context) {
 	if ps.node != nil {

@@ -18,6 +18,7 @@ import (
 	"github.com/roomcast/roomcast/engine/wtconn"
 	"github.com/roomcast/roomcast/internal/config"
 	"github.com/roomcast/roomcast/internal/gcfloor"
+	"github.com/roomcast/roomcast/queues"
 	"github.com/roomcast/roomcast/server"
 	"github.com/roomcast/roomcast/web"
 )
@@ -68,6 +69,7 @@ type host struct {
 	internal *http.Server   // nil if off
 	wt       *wtconn.Server // nil if off
 	peers    *peers         // nil if the node is alone
+	queues   *hostQueues    // nil if there are none
 	unwatch  context.CancelFunc
 
 	tasks  sync.WaitGroup
@@ -144,12 +146,13 @@ func (h *host) start(ctx context.Context, p prepared) (url string, err error) {
 			TLS: p.cert.TLS(), MaxMessage: int(c.Limits.MaxPayload), WriteTimeout: c.Limits.WriteTimeout.Std(), Logger: h.log,
 		})
 	}
-	if h.io, err = newIO(c, p, h.wt, h.peers, h.log); err != nil {
+	if h.queues, err = openQueues(ctx, c, h.peers.redis(), h.log); err != nil {
 		return "", err
 	}
-	if h.peers != nil {
-		h.meet()
+	if h.io, err = newIO(c, p, h.wt, h.peers, h.queues, h.log); err != nil {
+		return "", err
 	}
+	h.watch()
 	if err := h.startInternal(); err != nil {
 		return "", err
 	}
@@ -191,12 +194,18 @@ func (h *host) start(ctx context.Context, p prepared) (url string, err error) {
 	return scheme + "://" + shown(l.Addr()), nil
 }
 
-// meet lets other nodes in, and keeps an eye on the way to them.
-func (h *host) meet() {
-	h.peers.stats.Store(h.io.Engine().Stats())
-	h.run("cluster", func() error { return h.peers.serve(h.io) })
+// watch lets other nodes in, and keeps an eye on the way to them and on the queues.
+func (h *host) watch() {
 	ctx, cancel := context.WithCancel(context.Background())
 	h.unwatch = cancel
+	if h.queues != nil {
+		h.tasks.Go(func() { h.queues.watch(ctx, &h.ready) })
+	}
+	if h.peers == nil {
+		return
+	}
+	h.peers.stats.Store(h.io.Engine().Stats())
+	h.run("cluster", func() error { return h.peers.serve(h.io) })
 	h.tasks.Go(func() { h.peers.watch(ctx, &h.ready, h.log) })
 	if l := h.peers.listener; l != nil {
 		h.log.Info("listening", "listener", "cluster", "address", l.Addr().String())
@@ -215,7 +224,20 @@ func (h *host) startInternal() error {
 	if h.peers != nil {
 		metrics.MustRegister(nodeMetrics{h.peers.node}, adapterMetrics{h.peers.driver})
 	}
-	h.internal = web.NewServer(web.NewInternal(web.Internal{Metrics: metrics, Ready: &h.ready, Logger: h.log}), h.log)
+	internal := web.Internal{Metrics: metrics, Ready: &h.ready, Logger: h.log}
+	var broker *queues.Broker
+	if h.queues != nil {
+		broker = h.queues.broker
+		metrics.MustRegister(web.QueueMetrics(broker))
+	}
+	token, err := apiToken(h.cfg)
+	if err != nil {
+		return err
+	}
+	if token != "" {
+		internal.API = &web.API{Token: token, IO: h.io, Broker: broker}
+	}
+	h.internal = web.NewServer(web.NewInternal(internal), h.log)
 	h.run("internal", func() error { return h.internal.Serve(l) })
 	h.log.Info("listening", "listener", "internal", "address", l.Addr().String())
 	return nil
@@ -241,6 +263,11 @@ func (h *host) end() {
 		_ = h.wt.Close()
 	}
 	h.unwatch()
+	if h.queues != nil {
+		closing, cancel := context.WithTimeout(context.Background(), cutTime)
+		h.queues.close(closing)
+		cancel()
+	}
 	if h.peers != nil {
 		leaving, cancel := context.WithTimeout(context.Background(), leaveTime)
 		h.peers.close(leaving)

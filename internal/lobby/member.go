@@ -48,6 +48,12 @@ func self(s *server.Socket) Member { return member(s.ID(), s.Data()) }
 // user is whom the socket's token names, or "".
 func user(s *server.Socket) string { return server.Value[string](s, keyUser) }
 
+// User is whom the socket's token names, or "".
+func User(s *server.Socket) string { return user(s) }
+
+// Name is what the socket is called; without a token that is what its client has chosen.
+func Name(s *server.Socket) string { return server.Value[string](s, keyName) }
+
 // change is what joined, left and updated carry.
 type change struct {
 	Room   string `json:"room"`

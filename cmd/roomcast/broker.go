@@ -1,0 +1,186 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/roomcast/roomcast/internal/config"
+	"github.com/roomcast/roomcast/internal/lobby"
+	"github.com/roomcast/roomcast/queues"
+	"github.com/roomcast/roomcast/queues/memqueue"
+	"github.com/roomcast/roomcast/queues/pebblequeue"
+	"github.com/roomcast/roomcast/queues/redisqueue"
+	"github.com/roomcast/roomcast/server"
+	"github.com/roomcast/roomcast/server/queueapi"
+	"github.com/roomcast/roomcast/web"
+)
+
+// openQueues opens the queues of the settings; the result is nil if there are none. rdb is that of the
+// cluster, or nil.
+func openQueues(ctx context.Context, c *config.Config, rdb redis.UniversalClient, log *slog.Logger) (*hostQueues, error) {
+	var store queues.Store
+	var err error
+	switch c.Store() {
+	case "":
+		return nil, nil
+	case "embedded":
+		store, err = pebblequeue.Open(filepath.Join(c.Data, "queues"), pebblequeue.Config{Logger: log})
+	case "redis":
+		store, err = redisqueue.Open(ctx, rdb, redisqueue.Config{Prefix: "roomcast:" + c.RedisPrefix + ":", Logger: log})
+	default:
+		store = memqueue.New(memqueue.Config{})
+		log.Info("queues are kept in memory and gone with the program; --data names a folder to keep them in")
+	}
+	if err != nil {
+		return nil, err
+	}
+	q := &hostQueues{store: store, cfg: c, rules: map[string]*config.Queue{}}
+	for i := range c.Queues {
+		q.rules[c.Queues[i].Name] = &c.Queues[i]
+	}
+	q.broker, err = queues.NewBroker(ctx, queues.BrokerConfig{
+		Store:     store,
+		Authorize: q.authorize,
+		Inbox: queues.InboxLimits{
+			MaxLen: int(c.Inboxes.MaxLen), MaxBytes: int64(c.Inboxes.MaxBytes), TTL: c.Inboxes.TTL.Std(),
+			Overflow: queues.Overflow(c.Inboxes.Overflow),
+		},
+		Logger: log,
+	})
+	if err != nil {
+		return nil, errors.Join(err, store.Close())
+	}
+	for i := range c.Queues {
+		if err := q.broker.Configure(ctx, c.Queues[i].Name, queueConfig(&c.Queues[i])); err != nil {
+			q.close(ctx)
+			return nil, fmt.Errorf("queue %s: %w", c.Queues[i].Name, err)
+		}
+	}
+	return q, nil
+}
+
+// hostQueues are the queues of this node.
+type hostQueues struct {
+	cfg    *config.Config
+	store  queues.Store
+	broker *queues.Broker
+	rules  map[string]*config.Queue
+}
+
+func queueConfig(q *config.Queue) queues.Config {
+	return queues.Config{
+		Lease: q.Lease.Std(), MaxFailures: int(q.MaxFailures), MaxAttempts: int(q.MaxAttempts),
+		BackoffBase: q.BackoffBase.Std(), BackoffMax: q.BackoffMax.Std(),
+		MaxLen: int(q.MaxLen), MaxBytes: int64(q.MaxBytes), Overflow: queues.Overflow(q.Overflow),
+		TTL: q.TTL.Std(), DeadLetterExpired: q.DeadLetterExpired, DeadTTL: q.DeadTTL.Std(), DeadMax: int(q.DeadMax),
+		OnFail: queues.OnFail(q.OnFail), Dedupe: q.Dedupe.Std(), Rate: q.Rate, PublishRate: q.PublishRate,
+		MaxPayload: int(q.MaxPayload), MaxProcessing: q.MaxProcessing.Std(), Durability: q.Durability,
+	}
+}
+
+// authorize decides by the settings what clients may do.
+func (q *hostQueues) authorize(_ context.Context, user string, action queues.Action, name string) error {
+	allowed := false
+	switch action {
+	case queues.Publish, queues.Consume, queues.Inspect, queues.Admin:
+		rule := q.rules[name]
+		if rule == nil {
+			return queues.Refuse(queues.CodeNotFound, "there is no such queue")
+		}
+		allowed = map[queues.Action]config.Users{
+			queues.Publish: rule.Publish, queues.Consume: rule.Consume, queues.Inspect: rule.Inspect, queues.Admin: rule.Admin,
+		}[action].Allow(user)
+	case queues.OpenInbox:
+		return queues.OwnInbox(nil, queueapi.InboxOf(user), action, name)
+	case queues.SendInbox:
+		allowed = q.cfg.Inboxes.Send.Allow(user)
+	case queues.Subscribe:
+		allowed = q.cfg.Inboxes.Topics.Allows(name, user)
+	}
+	if !allowed {
+		return queues.ErrUnauthorized
+	}
+	return nil
+}
+
+// openTo lets the clients of a namespace use queues.
+func (q *hostQueues) openTo(ns *server.Namespace, log *slog.Logger) {
+	principal := lobby.User
+	if q.cfg.Demo {
+		principal = lobby.Name // there are no tokens: one is who one says
+	}
+	queueapi.Open(ns, queueapi.Config{Broker: q.broker, Principal: principal, Logger: log})
+}
+
+// watch makes the node not ready while the store doesn't answer, until ctx ends.
+func (q *hostQueues) watch(ctx context.Context, ready *web.Readiness) {
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	for {
+		if q.broker.Healthy() != nil {
+			ready.Hold("queues", "the store of the queues doesn't answer")
+		} else {
+			ready.Release("queues")
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+func (q *hostQueues) close(ctx context.Context) {
+	if q.broker != nil {
+		_ = q.broker.Close(ctx)
+	}
+	_ = q.store.Close()
+}
+
+// apiToken returns the token of the JSON API, or "" if the API is off. In the folder of the queues one is made.
+func apiToken(c *config.Config) (string, error) {
+	path := c.APITokenFile
+	switch {
+	case c.APIToken != "":
+		return c.APIToken, nil
+	case path == "" && c.Data == "":
+		return "", nil
+	case path == "":
+		path = filepath.Join(c.Data, "api-token")
+		if err := makeToken(path); err != nil {
+			return "", fmt.Errorf("api_token: %w", err)
+		}
+	}
+	token, err := config.ReadSecret(path)
+	if err == nil && len(token) < 32 {
+		err = fmt.Errorf("api_token_file: %s has %d bytes; at least 32 are needed", path, len(token))
+	}
+	return token, err
+}
+
+// makeToken writes a random token to a file, unless there is one.
+func makeToken(path string) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	var b [32]byte
+	rand.Read(b[:])
+	_, err = f.WriteString(hex.EncodeToString(b[:]) + "\n")
+	return errors.Join(err, f.Close())
+}

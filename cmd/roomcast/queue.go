@@ -1,0 +1,246 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/roomcast/roomcast/internal/config"
+	"github.com/roomcast/roomcast/server/queueapi"
+)
+
+// remote is a running server, as its JSON API is reached.
+type remote struct {
+	server, tokenFile, data string
+}
+
+func queueCommand() *cobra.Command {
+	r := &remote{}
+	cmd := &cobra.Command{
+		Use:   "queue",
+		Short: "Look into the queues of a running server, and move their messages",
+		Long: "Queue talks to the JSON API of a running server's internal listener. The token is that of the server:\n" +
+			"--token-file, --data (the server's folder, which has the file api-token), or ROOMCAST_API_TOKEN.",
+		Args: usage(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	flags := cmd.PersistentFlags()
+	flags.StringVar(&r.server, "server", "http://127.0.0.1:9090", "URL of the internal listener")
+	flags.StringVar(&r.tokenFile, "token-file", "", "file with the token")
+	flags.StringVar(&r.data, "data", "", "folder of the server's queues")
+	cmd.AddCommand(r.list(), r.peek(), r.publish(), r.redrive(), r.purge(), r.pause("pause", "Stop"), r.pause("resume", "Resume"))
+	return cmd
+}
+
+// do makes a request and decodes the answer into v.
+func (r *remote) do(ctx context.Context, method, path string, body, v any) error {
+	token, err := r.secret()
+	if err != nil {
+		return usageError{err}
+	}
+	var sent io.Reader
+	if body != nil {
+		b, err := json.Marshal(body)
+		if err != nil {
+			return err
+		}
+		sent = bytes.NewReader(b)
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(r.server, "/")+"/api"+path, sent)
+	if err != nil {
+		return usageError{err}
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return fmt.Errorf("%w; is the server running, and is --server its internal listener?", err)
+	}
+	defer res.Body.Close()
+	answer, err := io.ReadAll(io.LimitReader(res.Body, 64<<20))
+	if err != nil {
+		return err
+	}
+	var no queueapi.Refusal
+	if err := json.Unmarshal(answer, &no); err != nil {
+		return fmt.Errorf("%s doesn't answer as roomcast does: %s", r.server, res.Status)
+	}
+	if !no.OK {
+		return fmt.Errorf("%s: %s", no.Code, no.Message)
+	}
+	return json.Unmarshal(answer, v)
+}
+
+func (r *remote) secret() (string, error) {
+	switch env := os.Getenv(config.EnvName("api-token")); {
+	case r.tokenFile != "":
+		return config.ReadSecret(r.tokenFile)
+	case r.data != "":
+		return config.ReadSecret(filepath.Join(r.data, "api-token"))
+	case env != "":
+		return env, nil
+	}
+	return "", errors.New("which token? Name the file with --token-file, or the server's folder with --data")
+}
+
+func queuePath(queue, rest string) string { return "/queues/" + url.PathEscape(queue) + rest }
+
+func (r *remote) list() *cobra.Command {
+	return &cobra.Command{
+		Use: "list", Short: "List the queues with their numbers", Args: usage(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var a struct{ Queues []queueapi.Numbers }
+			if err := r.do(cmd.Context(), "GET", "/queues", nil, &a); err != nil {
+				return err
+			}
+			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+			fmt.Fprintln(w, "QUEUE\tREADY\tLEASED\tSCHEDULED\tBLOCKED\tDEAD\tOLDEST\tPAUSED")
+			for _, q := range a.Queues {
+				fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%s\t%s\n", q.Queue, q.Ready, q.Leased, q.Scheduled, q.Blocked, q.Dead,
+					(time.Duration(q.OldestMs) * time.Millisecond).Round(time.Millisecond), q.Paused)
+			}
+			return w.Flush()
+		},
+	}
+}
+
+func (r *remote) peek() *cobra.Command {
+	var state string
+	var n int
+	cmd := &cobra.Command{
+		Use: "peek QUEUE", Short: "Show messages, one JSON object on a line, without touching them", Args: usage(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var a struct{ Messages []json.RawMessage }
+			q := url.Values{"state": {state}, "n": {strconv.Itoa(n)}}
+			if err := r.do(cmd.Context(), "GET", queuePath(args[0], "/messages?"+q.Encode()), nil, &a); err != nil {
+				return err
+			}
+			for _, m := range a.Messages {
+				fmt.Fprintf(cmd.OutOrStdout(), "%s\n", m)
+			}
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&state, "state", "ready", "ready, scheduled, leased, blocked or dead")
+	cmd.Flags().IntVarP(&n, "number", "n", 10, "how many, at most 1000")
+	return cmd
+}
+
+func (r *remote) publish() *cobra.Command {
+	var d struct {
+		ID       string          `json:"id,omitempty"`
+		Key      string          `json:"key,omitempty"`
+		Delay    int64           `json:"delay,omitempty"`
+		Priority int             `json:"priority,omitempty"`
+		Data     json.RawMessage `json:"data"`
+	}
+	var delay time.Duration
+	cmd := &cobra.Command{
+		Use: "publish QUEUE [JSON]", Short: "Publish a message; without JSON it is read from standard input", Args: usage(cobra.RangeArgs(1, 2)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				d.Data = json.RawMessage(args[1])
+			} else {
+				b, err := io.ReadAll(io.LimitReader(cmd.InOrStdin(), 8<<20))
+				if err != nil {
+					return err
+				}
+				d.Data = b
+			}
+			if !json.Valid(d.Data) {
+				return usageError{errors.New("the message isn't JSON; text is in quotes: '\"hello\"'")}
+			}
+			d.Delay = delay.Milliseconds()
+			var a struct {
+				ID        string
+				Seq       uint64
+				Duplicate bool
+			}
+			if err := r.do(cmd.Context(), "POST", queuePath(args[0], "/messages"), d, &a); err != nil {
+				return err
+			}
+			note := ""
+			if a.Duplicate {
+				note = ", which was there already"
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "%s is number %d%s\n", a.ID, a.Seq, note)
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&d.ID, "id", "", "what the message is known by: it is stored once")
+	cmd.Flags().StringVar(&d.Key, "key", "", "messages of one key are worked on in order")
+	cmd.Flags().DurationVar(&delay, "delay", 0, "time until it is handed out")
+	cmd.Flags().IntVar(&d.Priority, "priority", 0, "0 to 3")
+	return cmd
+}
+
+func (r *remote) redrive() *cobra.Command {
+	in := struct {
+		N    int      `json:"n"`
+		IDs  []string `json:"ids,omitempty"`
+		Rate float64  `json:"rate,omitempty"`
+	}{}
+	cmd := &cobra.Command{
+		Use: "redrive QUEUE [ID...]", Short: "Make dead messages ready again: those named, or the oldest, all by default", Args: usage(cobra.MinimumNArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			in.IDs = args[1:]
+			return r.count(cmd, args[0], "/redrive", in, "ready again")
+		},
+	}
+	cmd.Flags().IntVarP(&in.N, "number", "n", -1, "how many; negative: all")
+	cmd.Flags().Float64Var(&in.Rate, "rate", 0, "how many per second; 0: at once")
+	return cmd
+}
+
+func (r *remote) purge() *cobra.Command {
+	var in struct {
+		Dead bool `json:"dead"`
+	}
+	cmd := &cobra.Command{
+		Use: "purge QUEUE", Short: "Delete the messages that nobody is working on", Args: usage(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error { return r.count(cmd, args[0], "/purge", in, "deleted") },
+	}
+	cmd.Flags().BoolVar(&in.Dead, "dead", false, "delete the dead messages instead")
+	return cmd
+}
+
+// count makes a request that is answered with a number.
+func (r *remote) count(cmd *cobra.Command, queue, path string, body any, done string) error {
+	var a struct{ N int }
+	if err := r.do(cmd.Context(), "POST", queuePath(queue, path), body, &a); err != nil {
+		return err
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "%d %s\n", a.N, done)
+	return nil
+}
+
+func (r *remote) pause(verb, word string) *cobra.Command {
+	var in struct {
+		Publish bool `json:"publish"`
+		Consume bool `json:"consume"`
+	}
+	cmd := &cobra.Command{
+		Use: verb + " QUEUE", Short: word + " publishing to a queue and hand-out from it", Args: usage(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var a queueapi.Refusal
+			return r.do(cmd.Context(), "POST", queuePath(args[0], "/"+verb), in, &a)
+		},
+	}
+	cmd.Flags().BoolVar(&in.Publish, "publish", false, "publishing only")
+	cmd.Flags().BoolVar(&in.Consume, "consume", false, "hand-out only")
+	return cmd
+}
