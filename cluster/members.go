@@ -89,12 +89,14 @@ func (t *table) update(roll Roll, asked time.Time) (gone []Member, draining []ID
 	t.offset = roll.Now.Sub(asked.Add(now.Sub(asked) / 2))
 	for _, m := range roll.Members {
 		heard := now.Add(-m.Ago)
-		if k, ok := t.known[m.ID]; ok && k.heard.After(heard) {
+		k, ok := t.known[m.ID]
+		if m.ID == t.self || !ok && m.Left {
+			continue
+		}
+		if k.heard.After(heard) {
 			heard = k.heard
 		}
-		if m.ID != t.self {
-			t.known[m.ID] = known{m.Member, heard}
-		}
+		t.known[m.ID] = known{m.Member, heard}
 	}
 	for id, k := range t.known {
 		switch {

@@ -13,13 +13,15 @@ import (
 
 // fixtures are the namespaces and events that the tests talk to.
 type fixtures struct {
+	tell bool // other nodes, why a socket was disconnected
+
 	mu      sync.Mutex
 	reasons map[string]string        // socket id -> why it was disconnected
 	waiting map[string]chan struct{} // socket id -> closed when its reason is known
 }
 
-func newFixtures() *fixtures {
-	return &fixtures{reasons: map[string]string{}, waiting: map[string]chan struct{}{}}
+func newFixtures(tell bool) *fixtures {
+	return &fixtures{tell: tell, reasons: map[string]string{}, waiting: map[string]chan struct{}{}}
 }
 
 func (f *fixtures) install(sio *server.Server) {
@@ -127,7 +129,23 @@ func values(args server.Args, i int) ([]any, error) {
 // events registers all events of a namespace. See reference.mjs, which has the
 // same in the words of the official API.
 func (f *fixtures) events(ns *server.Namespace) {
-	ns.OnDisconnect(func(_ context.Context, s *server.Socket, reason string) { f.gone(s.ID(), reason) })
+	ns.OnDisconnect(func(ctx context.Context, s *server.Socket, reason string) {
+		f.gone(s.ID(), reason)
+		if f.tell {
+			_ = s.Namespace().ServerSideEmit(context.WithoutCancel(ctx), "gone", s.ID(), reason)
+		}
+	})
+	ns.HandleServer("gone", func(_ context.Context, e *server.ServerEvent) error {
+		var id, reason string
+		if err := e.Args.Decode(0, &id); err != nil {
+			return err
+		}
+		if err := e.Args.Decode(1, &reason); err != nil {
+			return err
+		}
+		f.gone(id, reason)
+		return nil
+	})
 
 	ns.Handle("echo", func(ctx context.Context, e *server.Event) error {
 		args, err := values(e.Args, 0)

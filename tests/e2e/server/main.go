@@ -34,6 +34,9 @@ type config struct {
 	PingInterval int      // ms
 	PingTimeout  int      // ms
 	ClientFiles  string   // folder of the client's bundles
+	Redis        string   // URL; joins the server to others
+	Adapter      string   // of Redis
+	Node         string   // the server's name among them
 }
 
 func main() {
@@ -71,11 +74,21 @@ func run() error {
 	if c.ClientFiles != "" {
 		cfg.ClientFiles = os.DirFS(c.ClientFiles)
 	}
+	var others *peers
+	if c.Redis != "" {
+		var err error
+		if others, err = join(c, &cfg); err != nil {
+			return err
+		}
+	}
 	sio, err := server.New(cfg)
 	if err != nil {
 		return err
 	}
-	newFixtures().install(sio)
+	newFixtures(others != nil).install(sio)
+	if others != nil {
+		go others.serve(sio)
+	}
 
 	listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", c.Port))
 	if err != nil {
@@ -90,6 +103,9 @@ func run() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	err = errors.Join(sio.Shutdown(ctx), host.Shutdown(ctx))
+	if others != nil {
+		err = errors.Join(err, others.leave(ctx))
+	}
 	if e := <-served; !errors.Is(e, http.ErrServerClosed) {
 		err = errors.Join(err, e)
 	}

@@ -1,0 +1,66 @@
+// Balancers before nodes, with the configurations of the folder deploy.
+import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { freePort, listening, run, which } from "./redis.mjs";
+
+const deploy = fileURLToPath(new URL("../../../deploy/", import.meta.url));
+
+/** Kinds: name -> its configurations, the port in them, and how it is started. */
+const kinds = {
+  nginx: {
+    files: { plain: "nginx/nginx.conf", sticky: "nginx/sticky.conf" },
+    port: ["listen 80;", (port) => `listen 127.0.0.1:${port};`],
+    args: (file, dir) => ["-p", dir, "-c", file, "-e", "stderr", "-g", `daemon off; pid ${dir}/pid; ${paths(dir)}`],
+    edit: (text, dir) => text.replace("http {", `http {\n\taccess_log off;\n${temp(dir)}`),
+  },
+  haproxy: {
+    files: { plain: "haproxy/haproxy.cfg", sticky: "haproxy/sticky.cfg" },
+    port: ["bind :80", (port) => `bind 127.0.0.1:${port}`],
+    args: (file) => ["-db", "-f", file],
+    edit: (text) => text.replace(/maxconn \d+/, "maxconn 2000"), // what an ordinary user's limits allow
+  },
+  caddy: {
+    files: { plain: "caddy/Caddyfile", sticky: "caddy/sticky.Caddyfile" },
+    port: [":80 {", (port) => `http://127.0.0.1:${port} {`],
+    args: (file) => ["run", "--adapter", "caddyfile", "--config", file],
+    edit: (text) => `{\n\tadmin off\n\tauto_https off\n}\n${text}`,
+  },
+};
+
+const paths = () => "error_log stderr notice;";
+const temp = (dir) =>
+  ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map((name) => `\t${name}_temp_path ${dir}/${name};`).join("\n");
+
+export const missing = (kind) => (which(kind) ? false : `no ${kind} here`);
+
+/** Starts a balancer before nodes ("host:port" each): { url, port, stop }. variant: plain or sticky. */
+export async function startBalancer(kind, nodes, variant = "plain") {
+  const { files, port: place, args, edit } = kinds[kind];
+  const dir = mkdtempSync(join(tmpdir(), `roomcast-${kind}-`));
+  chmodSync(dir, 0o755); // started by root, nginx works as another user
+  const port = await freePort();
+  let text = readFileSync(join(deploy, files[variant]), "utf8");
+  if (!text.includes(place[0])) throw new Error(`${files[variant]} has no "${place[0]}"`);
+  text = text.replace(place[0], place[1](port));
+  nodes.forEach((node, i) => (text = text.replaceAll(`node${i + 1}:8080`, node)));
+  const file = join(dir, "config");
+  writeFileSync(file, edit(text, dir));
+  const env = { ...process.env, HOME: dir, XDG_CONFIG_HOME: dir, XDG_DATA_HOME: dir };
+  const balancer = run(which(kind), args(file, dir), { env });
+  try {
+    await listening(port, `${kind}: ${balancer.log}`);
+  } catch (err) {
+    throw new Error(`${err.message}: ${balancer.log}`);
+  }
+  const { stop } = balancer;
+  return Object.assign(balancer, {
+    port,
+    url: `http://127.0.0.1:${port}`,
+    stop: async () => {
+      await stop();
+      rmSync(dir, { recursive: true, force: true });
+    },
+  });
+}
