@@ -12,6 +12,9 @@ const root = fileURLToPath(new URL("../../..", import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), "roomcast-e2e-"));
 process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
 
+// Without settings of whoever runs the tests, or of the tests in Go: the program refuses what it doesn't know.
+const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("ROOMCAST_")));
+
 /** Path of the program: E2E_PROGRAM, or built now with the page as it was built last. */
 function program() {
   if (process.env.E2E_PROGRAM) return process.env.E2E_PROGRAM;
@@ -25,7 +28,7 @@ export async function startProgram({ listen = "127.0.0.1:0", flags = [] } = {}) 
   const child = spawn(
     program(),
     ["serve", "--demo", "--listen", listen, "--internal-listen", "127.0.0.1:0", "--log-format", "json", ...flags],
-    { cwd: folder, stdio: ["ignore", "ignore", "pipe"] },
+    { cwd: folder, env, stdio: ["ignore", "ignore", "pipe"] },
   );
   process.once("exit", () => child.kill("SIGKILL"));
   const exited = once(child, "exit");
