@@ -94,7 +94,7 @@ func (h *handler) deliver(ms []*Message) {
 		return
 	}
 	h.queue = append(h.queue, ms...)
-	for i := 0; i < len(ms) && h.workers < maxPrefetch; i++ {
+	for h.workers < min(len(h.queue)+len(h.running), maxPrefetch) {
 		h.workers++
 		go h.work()
 	}

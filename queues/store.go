@@ -52,7 +52,8 @@ type Listener interface {
 	Arrived(inbox string)
 	// TakenOver says that an owner has lost its inbox to another.
 	TakenOver(inbox string, owner Owner)
-	// Missed says that something may not have been told. The node looks after everything.
+	// Missed says that something may not have been told: when listening begins, and after a fault. The
+	// node looks after everything.
 	Missed()
 }
 

@@ -28,9 +28,9 @@ const (
 // and inbox that the node waits for.
 func (s *store) Listen(ctx context.Context, node string, l queues.Listener) error {
 	wait := againFrom
-	for first := true; ; first = false {
+	for {
 		began := time.Now()
-		err := s.listen(ctx, node, l, first)
+		err := s.listen(ctx, node, l)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -51,7 +51,7 @@ func (s *store) Listen(ctx context.Context, node string, l queues.Listener) erro
 }
 
 // listen listens over one connection, until that fails.
-func (s *store) listen(ctx context.Context, node string, l queues.Listener, first bool) error {
+func (s *store) listen(ctx context.Context, node string, l queues.Listener) error {
 	sub := s.rdb.Subscribe(ctx, s.channel(node))
 	stop := context.AfterFunc(ctx, func() { _ = sub.Close() })
 	defer func() {
@@ -75,10 +75,7 @@ func (s *store) listen(ctx context.Context, node string, l queues.Listener, firs
 		asked = false
 		switch m := v.(type) {
 		case *redis.Subscription:
-			if !first {
-				l.Missed()
-			}
-			first = false // a further one is a connection that go-redis has made anew
+			l.Missed() // it listens now: for the first time, or on a connection that go-redis has made anew
 		case *redis.Message:
 			told(l, node, m.Payload)
 		}

@@ -45,6 +45,7 @@ func (s *Store) Listen(ctx context.Context, node string, l queues.Listener) erro
 	}
 	s.listeners[node] = l
 	s.mu.Unlock()
+	l.Missed()
 	<-ctx.Done()
 	s.mu.Lock()
 	if s.listeners[node] == l {
