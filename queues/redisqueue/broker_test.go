@@ -203,3 +203,30 @@ func TestConnectionsBreak(t *testing.T) {
 	expect(t, "stored", st.Published, nodes*each)
 	expect(t, "acknowledged", st.Acked, nodes*each)
 }
+
+// A script that fails halfway leaves counters behind that are wrong: nothing may be stuck because of that.
+// It was found with a settlement of nothing.
+func TestCountersAreHealed(t *testing.T) {
+	t.Parallel()
+	rdb := redistest.Start(t).Client()
+	n := node{t, open(t, rdb, redisqueue.Config{})}
+	n.configure(queues.Config{Lease: 10 * time.Millisecond, BackoffBase: -1})
+	n.publish(text("a"), text("b"))
+	n.claim(2)
+	time.Sleep(20 * time.Millisecond)
+	c := &queues.SettleCall{Queue: "q"}
+	n.Settle(t.Context(), []*queues.SettleCall{c})
+	expectCode(t, "settle nothing", c.Err, "")
+	e := &queues.ExtendCall{Queue: "q", Node: "n"}
+	n.Extend(t.Context(), []*queues.ExtendCall{e})
+	expectCode(t, "extend nothing", e.Err, "")
+	expect(t, "ready", n.stats().Ready, 2)
+
+	rdb.RPush(t.Context(), "roomcast:{q:q}:ready0", "77")
+	rdb.HSet(t.Context(), "roomcast:{q:q}:messages", "77", rdb.HGet(t.Context(), "roomcast:{q:q}:messages", "1").Val())
+	if _, err := n.Sweep(t.Context(), "q"); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, "ready", n.stats().Ready, 3)
+	expect(t, "claimed", len(n.claim(9)), 3)
+}

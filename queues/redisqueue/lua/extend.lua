@@ -8,7 +8,7 @@ if lease == 0 then lease = C.lease end
 local ids = {}
 for i = 3, #ARGV, 2 do ids[#ids + 1] = ARGV[i] end
 local reply, ends = { lease }, {}
-for i, k in ipairs(call('HMGET', Q .. ':tries', unpack(ids))) do
+for i, k in ipairs(#ids > 0 and call('HMGET', Q .. ':tries', unpack(ids)) or {}) do
 	reply[i + 1] = 2
 	if k then
 		local state, _, fence, _, _, _, _, _, node = struct.unpack(TRIES, k)

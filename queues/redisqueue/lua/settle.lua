@@ -11,7 +11,7 @@ due()
 local ids = {}
 for i = 3, #ARGV, 2 do ids[#ids + 1] = ARGV[i] end
 local happened = {}
-for i, k in ipairs(call('HMGET', Q .. ':tries', unpack(ids))) do happened[ids[i]] = k end
+for i, k in ipairs(#ids > 0 and call('HMGET', Q .. ':tries', unpack(ids)) or {}) do happened[ids[i]] = k end
 
 -- Acknowledged ones that were leased are deleted together.
 local acked, short, left = {}, {}, {}
