@@ -429,7 +429,7 @@ namespaces:
 }
 
 func TestHelpOfEveryCommand(t *testing.T) {
-	for _, args := range [][]string{nil, {"serve"}, {"config"}, {"config", "check"}, {"config", "default"}, {"version"}} {
+	for _, args := range [][]string{nil, {"serve"}, {"queue"}, {"queue", "publish"}, {"config"}, {"config", "check"}, {"config", "default"}, {"version"}} {
 		var out, errs bytes.Buffer
 		if code := run(append(args, "--help"), &out, &errs); code != exitOK || !strings.Contains(out.String(), "Usage:") {
 			t.Errorf("%q: %d %s %s", args, code, &out, &errs)

@@ -1,0 +1,79 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestQueueCommand: the queues of a running server, from the shell; and what they hold
+// outlives a server that is killed.
+func TestQueueCommand(t *testing.T) {
+	data := filepath.Join(t.TempDir(), "data")
+	p := serveProcess(t, "--demo", "--data", data)
+	queue := func(want string, args ...string) {
+		t.Helper()
+		code, out := runProgram(t, nil, append([]string{"queue", "--server", p.internal, "--data", data}, args...)...)
+		if code != exitOK || !strings.Contains(out, want) {
+			t.Errorf("%q: %d %s, want %q", args, code, out, want)
+		}
+	}
+	queue("a is number 1", "publish", "demo", `{"n":1}`, "--id", "a")
+	queue("there already", "publish", "demo", `{"n":1}`, "--id", "a")
+	queue("number 2", "publish", "demo", `"later"`, "--delay", "1h")
+	queue(`"data":{"n":1}`, "peek", "demo")
+	queue(`"later"`, "peek", "demo", "--state", "scheduled")
+	queue("", "pause", "demo", "--consume")
+	queue("consume", "list")
+
+	if mode := fileMode(t, filepath.Join(data, "api-token")); mode != 0o600 {
+		t.Errorf("the token's file has mode %o", mode)
+	}
+	_ = p.cmd.Process.Kill()
+	<-p.exited
+	p = serveProcess(t, "--demo", "--data", data)
+	queue(`"id":"a"`, "peek", "demo")
+	queue("", "resume", "demo", "--consume")
+	queue("0 ready again", "redrive", "demo")
+	queue("2 deleted", "purge", "demo")
+
+	for _, tt := range []struct {
+		code int
+		want string
+		args []string
+	}{
+		{exitFailed, "not_found", []string{"--data", data, "peek", "nope"}},
+		{exitFailed, "unauthorized", []string{"list"}}, // with another token, see below
+		{exitUsage, "isn't JSON", []string{"--data", data, "publish", "demo", "text"}},
+		{exitUsage, "no such file", []string{"--token-file", filepath.Join(data, "none"), "list"}},
+	} {
+		env := []string{"ROOMCAST_API_TOKEN=" + strings.Repeat("x", 64)}
+		code, out := runProgram(t, env, append([]string{"queue", "--server", p.internal}, tt.args...)...)
+		if code != tt.code || !strings.Contains(out, tt.want) {
+			t.Errorf("%q: %d %s, want %d %q", tt.args, code, out, tt.code, tt.want)
+		}
+	}
+	if code, out := runProgram(t, nil, "queue", "--server", p.internal, "list"); code != exitUsage || !strings.Contains(out, "--token-file") {
+		t.Errorf("without a token: %d %s", code, out)
+	}
+}
+
+// TestDataInUse: two servers can't have one folder.
+func TestDataInUse(t *testing.T) {
+	data := t.TempDir()
+	serveProcess(t, "--demo", "--data", data)
+	code, out := runProgram(t, nil, "serve", "--demo", "--listen=127.0.0.1:0", "--data", data)
+	if code == exitOK || !strings.Contains(out, data) || !strings.Contains(out, "use") {
+		t.Errorf("%d %s", code, out)
+	}
+}
+
+func fileMode(t *testing.T, path string) os.FileMode {
+	t.Helper()
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info.Mode().Perm()
+}

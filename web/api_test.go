@@ -1,0 +1,177 @@
+package web
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/roomcast/roomcast/queues"
+	"github.com/roomcast/roomcast/queues/memqueue"
+	"github.com/roomcast/roomcast/server"
+	"github.com/roomcast/roomcast/server/servertest"
+)
+
+const token = "0123456789abcdef0123456789abcdef"
+
+// newAPI returns the internal listener with an API, and the server that it speaks for.
+func newAPI(t *testing.T) (http.Handler, *server.Server) {
+	t.Helper()
+	store := memqueue.New(memqueue.Config{})
+	broker, err := queues.NewBroker(t.Context(), queues.BrokerConfig{Store: store})
+	if err != nil {
+		t.Fatal(err)
+	}
+	io, stop := newIO(t, server.Config{})
+	t.Cleanup(func() {
+		stop()
+		if err := broker.Close(t.Context()); err != nil && t.Context().Err() == nil {
+			t.Error(err)
+		}
+		_ = store.Close()
+	})
+	registry := Metrics(io.Stats, "v")
+	registry.MustRegister(QueueMetrics(broker))
+	var ready Readiness
+	return NewInternal(Internal{
+		Metrics: registry, Ready: &ready, API: &API{Token: token, IO: io, Broker: broker},
+	}), io
+}
+
+func ask(h http.Handler, method, path, body, auth string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(method, path, strings.NewReader(body))
+	if auth != "" {
+		r.Header.Set("Authorization", auth)
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w
+}
+
+func TestAPIToken(t *testing.T) {
+	h, _ := newAPI(t)
+	for _, auth := range []string{"", token, "Bearer ", "Bearer x", "bearer " + token, "Bearer " + token + " ", "Basic " + token} {
+		if w := ask(h, "GET", "/api/queues", "", auth); w.Code != 401 || !strings.Contains(w.Body.String(), `"unauthorized"`) {
+			t.Errorf("%q: %d %s", auth, w.Code, w.Body)
+		}
+	}
+	none := NewInternal(Internal{Metrics: Metrics(nil, "v"), Ready: &Readiness{}, API: &API{}})
+	if w := ask(none, "GET", "/api/queues", "", "Bearer "); w.Code != 401 {
+		t.Errorf("an API without a token: %d", w.Code)
+	}
+}
+
+func TestAPIQueues(t *testing.T) {
+	h, _ := newAPI(t)
+	for _, step := range []struct {
+		method, path, body string
+		status             int
+		want               string
+	}{
+		{"GET", "/api/queues/q", "", 404, `"not_found"`},
+		{"PUT", "/api/queues/q", `{"maxLen":3,"maxFailures":1}`, 200, `{"ok":true}`},
+		{"PUT", "/api/queues/q", `{"maxlen":3,"nonsense":1}`, 400, `nonsense`},
+		{"PUT", "/api/queues/no%20name", `{}`, 400, `"bad_request"`},
+		{"POST", "/api/queues/q/messages", `{"data":{"n":1},"id":"a"}`, 200, `{"ok":true,"id":"a","seq":1}`},
+		{"POST", "/api/queues/q/messages", `{"data":{"n":1},"id":"a"}`, 200, `"duplicate":true`},
+		{"POST", "/api/queues/q/messages", `{"messages":[{"data":2},{"data":3},{"data":4}]}`, 200, `"queue_full"`},
+		{"POST", "/api/queues/q/messages", `{"data":5}`, 429, `"queue_full"`},
+		{"POST", "/api/queues/q/messages", `{}`, 400, `data is missing`},
+		{"POST", "/api/queues/q/messages", `{`, 400, `"bad_request"`},
+		{"POST", "/api/queues/q/messages", strings.Repeat(" ", 9<<20), 413, `"too_large"`},
+		{"GET", "/api/queues/q/messages?n=1", "", 200, `"data":{"n":1}`},
+		{"GET", "/api/queues/q/messages?n=x", "", 400, `n isn't a number`},
+		{"GET", "/api/queues/q", "", 200, `"ready":3`},
+		{"POST", "/api/queues/q/pause", `{"publish":true}`, 200, `{"ok":true}`},
+		{"GET", "/api/queues", "", 200, `"paused":"publish"`},
+		{"POST", "/api/queues/q/messages", `{"data":5}`, 409, `"paused"`},
+		{"POST", "/api/queues/q/resume", ``, 200, `{"ok":true}`},
+		{"POST", "/api/queues/q/purge", ``, 200, `{"ok":true,"n":3}`},
+		{"POST", "/api/queues/q/redrive", ``, 200, `{"ok":true,"n":0}`},
+		{"DELETE", "/api/queues/q", "", 200, `{"ok":true}`},
+		{"GET", "/api/queues", "", 200, `{"ok":true,"queues":[]}`},
+		{"POST", "/api/inboxes", `{"to":["ada","Ada L."],"data":"hi"}`, 200, `"ada":1`},
+		{"POST", "/api/inboxes", `{"topic":"news","data":"hi"}`, 200, `"tseq":1`},
+		{"POST", "/api/inboxes", `{"data":"hi"}`, 400, `either to or topic`},
+		{"GET", "/api/inboxes?inbox=Ada%20L.", "", 200, `"len":1`},
+		{"DELETE", "/api/inboxes?inbox=ada", "", 200, `{"ok":true}`},
+		{"GET", "/api/inboxes?inbox=ada", "", 200, `"len":0`},
+	} {
+		w := ask(h, step.method, step.path, step.body, "Bearer "+token)
+		if w.Code != step.status || !strings.Contains(sorted(w.Body.String()), step.want) && !strings.Contains(w.Body.String(), step.want) {
+			t.Errorf("%s %s %.60s: %d %s, want %d %s", step.method, step.path, step.body, w.Code, w.Body, step.status, step.want)
+		}
+	}
+}
+
+// sorted brings an answer's members into the order of the tests.
+func sorted(body string) string {
+	var v map[string]any
+	if json.Unmarshal([]byte(body), &v) != nil {
+		return body
+	}
+	ok := v["ok"]
+	delete(v, "ok")
+	rest, _ := json.Marshal(v)
+	head, _ := json.Marshal(map[string]any{"ok": ok})
+	if len(rest) == 2 {
+		return string(head)
+	}
+	return strings.TrimSuffix(string(head), "}") + "," + string(rest[1:])
+}
+
+func TestAPIEmit(t *testing.T) {
+	h, io := newAPI(t)
+	joined := make(chan error, 1)
+	io.Of("/").OnConnect(func(_ context.Context, s *server.Socket) error {
+		joined <- s.Join("lobby")
+		return nil
+	})
+	c := servertest.Serve(t, io).Connect("/")
+	if err := <-joined; err != nil {
+		t.Fatal(err)
+	}
+	if w := ask(h, "POST", "/api/emit", `{"rooms":["lobby"],"event":"news","args":[{"n":1},"two"]}`, "Bearer "+token); w.Code != 200 {
+		t.Fatalf("%d %s", w.Code, w.Body)
+	}
+	var v struct{ N int }
+	var two string
+	c.Expect("news").Decode(&v, &two)
+	if v.N != 1 || two != "two" {
+		t.Errorf("%+v %q", v, two)
+	}
+	for body, status := range map[string]int{
+		`{"rooms":["lobby"]}`:                          400,
+		`{"event":"connect"}`:                          400,
+		`{"namespace":"/none","event":"x"}`:            404,
+		`{"event":"x","except":["lobby"]}`:             200,
+		`{"event":"x","args":"not a list"}`:            400,
+		`{"event":"` + strings.Repeat("x", 129) + `"}`: 400,
+	} {
+		if w := ask(h, "POST", "/api/emit", body, "Bearer "+token); w.Code != status {
+			t.Errorf("%s: %d %s", body, w.Code, w.Body)
+		}
+	}
+	if n := c.Pending(); n != 0 {
+		t.Errorf("%d events came that were for others", n)
+	}
+}
+
+func TestQueueMetrics(t *testing.T) {
+	h, _ := newAPI(t)
+	ask(h, "PUT", "/api/queues/q", `{}`, "Bearer "+token)
+	ask(h, "POST", "/api/queues/q/messages", `{"data":"12345"}`, "Bearer "+token)
+	body := ask(h, "GET", "/metrics", "", "").Body.String()
+	for _, want := range []string{
+		"roomcast_queues_up 1",
+		`roomcast_queue_messages{queue="q",state="ready"} 1`,
+		`roomcast_queue_bytes{queue="q"} 7`,
+		`roomcast_queue_events_total{event="published",queue="q"} 1`,
+	} {
+		if !strings.Contains(body, want) {
+			t.Errorf("no %s in the metrics", want)
+		}
+	}
+}
