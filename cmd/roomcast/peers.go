@@ -138,7 +138,7 @@ func join(ctx context.Context, c *config.Config, p prepared, log *slog.Logger) (
 		return nil, err
 	}
 	ps.node, err = cluster.Join(ctx, cluster.Config{
-		Store:        redisstore.New(ps.rdb, "roomcast:"+c.RedisPrefix),
+		Store:        redisstore.New(ps.rdb, "roomcast:"+c.RedisPrefix+":cluster"),
 		Name:         c.NodeName,
 		Advertise:    advertise,
 		Secret:       p.secret,
