@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
@@ -449,8 +450,17 @@ func (c *client) newSocketID(namespace string) string {
 // refuse answers CONNECT with an error.
 func (c *client) refuse(namespace string, err error) {
 	c.reg.stats.refused.Add(1)
+	var payload parser.Payload
+	panicked := c.reg.guard("the error of a refusal", func() error {
+		payload = refusal(err, c.sess.Protocol())
+		return nil
+	})
+	if panicked != nil {
+		c.reg.log.Error("a refusal's error could not be told", "namespace", namespace, "type", fmt.Sprintf("%T", err), "error", panicked)
+		payload = refusal(panicked, c.sess.Protocol())
+	}
 	b, encodeErr := c.reg.encode(&parser.Packet{
-		Type: parser.ConnectError, Namespace: namespace, ID: -1, Payload: refusal(err, c.sess.Protocol()),
+		Type: parser.ConnectError, Namespace: namespace, ID: -1, Payload: payload,
 	}, false)
 	if encodeErr == nil {
 		c.sess.Send(b)

@@ -117,20 +117,27 @@ func (ns *Namespace) report(s *Socket, err error) {
 	}
 	hooks := ns.hooks.Load().failed
 	for _, f := range hooks {
-		func() {
-			defer func() {
-				if v := recover(); v != nil {
-					ns.reg.stats.panics.Add(1)
-				}
-			}()
-			f(s.Context(), s, err)
-		}()
+		ns.tell(err, func() { f(s.Context(), s, err) })
 	}
+	ns.tell(err, func() { ns.logError(s, err, len(hooks) > 0) })
+}
+
+// tell runs f, which is told of err and may panic: as may err itself, when it is asked
+// for its text.
+func (ns *Namespace) tell(err error, f func()) {
+	panicked := ns.guard("what was told of an error", func() error { f(); return nil })
+	if panicked != nil {
+		ns.reg.log.Error("an error could not be told", "namespace", ns.name, "type", fmt.Sprintf("%T", err), "error", panicked)
+	}
+}
+
+// logError logs what goes wrong in handlers, panics even if others heard of it.
+func (ns *Namespace) logError(s *Socket, err error, heard bool) {
 	var p *PanicError
 	switch {
 	case errors.As(err, &p):
 		ns.reg.log.Error("a handler panicked", "namespace", ns.name, "in", p.Where, "panic", fmt.Sprint(p.Value), "stack", string(p.Stack))
-	case len(hooks) == 0:
+	case !heard:
 		level := slog.LevelWarn
 		var e *Error
 		var d *DecodeError

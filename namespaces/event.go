@@ -44,10 +44,14 @@ func (e *Event) Ack(args ...any) error {
 	if e.id < 0 || !e.acked.CompareAndSwap(false, true) {
 		return ErrNoAck
 	}
+	sent := false
+	defer func() {
+		if !sent { // what can't be encoded, or panics, is no answer: another may follow
+			e.acked.Store(false)
+		}
+	}()
 	err := e.answer(args)
-	if err != nil {
-		e.acked.Store(false) // what can't be encoded is no answer: another may follow
-	}
+	sent = err == nil
 	return err
 }
 
@@ -149,7 +153,10 @@ func (s *Socket) dispatch(e *Event) {
 	if err != nil {
 		ns.reg.stats.handlerErrors.Add(1)
 		if e.WantsAck() {
-			_ = e.Ack(answerTo(err))
+			told := ns.guard("the answer to "+quote(e.Name), func() error { return e.Ack(answerTo(err)) })
+			if told != nil {
+				_ = e.Ack(answerTo(told))
+			}
 		}
 		ns.report(s, err)
 	} else if e.handler != nil && e.handler.answers && e.WantsAck() {
@@ -160,7 +167,7 @@ func (s *Socket) dispatch(e *Event) {
 func (s *Socket) handleEvent(ctx context.Context, hooks *hooks, e *Event) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			err = s.ns.panicked("handler of "+quote(e.Name), v)
+			err = s.ns.reg.panicked("handler of "+quote(e.Name), v)
 		}
 	}()
 	for _, f := range hooks.useEvent {

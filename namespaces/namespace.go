@@ -226,17 +226,19 @@ type PanicError struct {
 func (e *PanicError) Error() string { return fmt.Sprintf("panic in %s: %v", e.Where, e.Value) }
 
 // guard runs f and turns a panic into an error, so that no input ends the process.
-func (ns *Namespace) guard(where string, f func() error) (err error) {
+func (ns *Namespace) guard(where string, f func() error) (err error) { return ns.reg.guard(where, f) }
+
+func (reg *Registry) guard(where string, f func() error) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			err = ns.panicked(where, v)
+			err = reg.panicked(where, v)
 		}
 	}()
 	return f()
 }
 
-func (ns *Namespace) panicked(where string, v any) error {
-	ns.reg.stats.panics.Add(1)
+func (reg *Registry) panicked(where string, v any) error {
+	reg.stats.panics.Add(1)
 	return &PanicError{where, v, debug.Stack()}
 }
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -38,9 +40,18 @@ func TestPanics(t *testing.T) {
 		"MarshalJSON": {func(ns ns) {
 			server.OnAck(ns, "e", func(context.Context, *server.Socket, int) (touchy, error) { return touchy{}, nil })
 		}, func(w *wire, _ *server.Socket) { w.send(`420["e",1]`) }, 1},
+		"Use, an error's text": {func(ns ns) { ns.Use(func(context.Context, *server.Socket) error { return touchy{} }) }, nil, 1},
+		"Use, a nil pointer":   {func(ns ns) { ns.Use(func(context.Context, *server.Socket) error { return (*pointed)(nil) }) }, nil, 1},
+		"Use, an error's data": {func(ns ns) {
+			ns.Use(func(context.Context, *server.Socket) error { return &server.Error{Data: touchy{}} })
+		}, nil, 1},
+		"an error's data": {func(ns ns) {
+			server.On(ns, "e", func(context.Context, *server.Socket, int) error { return &server.Error{Data: touchy{}} })
+		}, func(w *wire, _ *server.Socket) { w.send(`420["e",1]`) }, 1},
+		"OnConnect, an error's text": {func(ns ns) { ns.OnConnect(func(context.Context, *server.Socket) error { return touchy{} }) }, nil, 1},
 		"an error's text": {func(ns ns) {
 			server.On(ns, "e", func(context.Context, *server.Socket, int) error { return touchy{} })
-		}, func(w *wire, _ *server.Socket) { w.send(`420["e",1]`) }, 0},
+		}, func(w *wire, _ *server.Socket) { w.send(`420["e",1]`) }, 1},
 		"OnError": {func(ns ns) {
 			ns.OnError(func(context.Context, *server.Socket, error) { panic("boom") })
 			server.On(ns, "e", func(context.Context, *server.Socket, int) error { return fmt.Errorf("an error") })
@@ -51,21 +62,28 @@ func TestPanics(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				io, ts := serve(t, server.Config{AckTimeout: time.Second})
+				io, ts := serve(t, server.Config{AckTimeout: time.Second, Logger: slog.New(careless{slog.DiscardHandler})})
 				server.OnAck(io.Of("/other"), "echo", func(_ context.Context, _ *server.Socket, v any) (any, error) { return v, nil })
 				test.set(io.Of("/"))
 				w := dial(t, ts, "websocket")
 				w.connect("/other", "")
 				w.send("40")
-				w.next()
+				answer := w.next()
+				if strings.HasPrefix(name, "Use") && name != "UseEvent" && answer != `44{"message":"internal error"}` {
+					t.Errorf("CONNECT is answered with %s", answer)
+				}
 				synctest.Wait()
 				if test.act != nil {
 					test.act(w, io.Of("/").Sockets()[0])
 				}
 				time.Sleep(2 * time.Second)
 				synctest.Wait()
+				acked := false
 				for len(w.in) > 0 {
-					<-w.in
+					acked = <-w.in == `430[{"ok":false,"code":"internal","message":"internal error"}]` || acked
+				}
+				if asked := name == "MarshalJSON" || strings.HasPrefix(name, "an error's"); acked != asked {
+					t.Errorf("an ack of an internal error: %v, want %v", acked, asked)
 				}
 				w.send(`42/other,7["echo","alive"]`)
 				w.expect(`43/other,7["alive"]`)
@@ -88,6 +106,26 @@ type touchy struct{}
 func (touchy) MarshalJSON() ([]byte, error) { panic("boom") }
 func (*touchy) UnmarshalJSON([]byte) error  { panic("boom") }
 func (touchy) Error() string                { panic("boom") }
+
+// pointed is an error with the usual mistake: a nil pointer to it isn't nil.
+type pointed struct{ text string }
+
+func (p *pointed) Error() string { return p.text }
+
+// careless is a log that lets panics through.
+type careless struct{ slog.Handler }
+
+func (careless) Enabled(context.Context, slog.Level) bool { return true }
+
+func (careless) Handle(_ context.Context, r slog.Record) error {
+	r.Attrs(func(a slog.Attr) bool {
+		if err, ok := a.Value.Any().(error); ok {
+			_ = err.Error()
+		}
+		return true
+	})
+	return nil
+}
 
 // Clients may be in so many namespaces, and so many dynamic ones may exist; and they are
 // told when there can't be more.

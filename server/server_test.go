@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,7 +21,7 @@ import (
 func serve(t *testing.T, cfg server.Config) (*server.Server, *servertest.Server) {
 	t.Helper()
 	cfg.Engine.HandshakeRate = -1
-	cfg.Logger = slog.New(slog.DiscardHandler)
+	cfg.Logger = cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler))
 	io, err := server.New(cfg)
 	if err != nil {
 		t.Fatal(err)
