@@ -590,6 +590,9 @@ func (s *Socket) admit(resume *resumed) (admitted, again bool) {
 		changes = ns.index.Join(s, names...)
 	}, append([]*engine.Batch{b}, s.releaseEarly()...)...)
 	s.rec.enter(s.id, ns, resume)
+	if resume != nil {
+		flush = s.tellHomeless(names) || flush
+	}
 	s.mu.Unlock()
 	ns.unlockOrder()
 

@@ -49,8 +49,8 @@ type Namespace struct {
 	tail  adapters.Offset // the last logged event that was delivered
 	fan   engine.Fanout   // sessions that Deliver has appended to, until Flush
 
-	homeless map[*adapters.Op]struct{} // delivered events that have no place in the log yet
-	doubt    uint64                    // how often there were none any more, plus one
+	homeless []*adapters.Op // delivered events that have no place in the log yet
+	doubt    uint64         // how often there were none any more, plus one
 }
 
 // hooks are the program's functions. A set is never changed, only replaced.

@@ -1,6 +1,8 @@
 package namespaces
 
 import (
+	"slices"
+
 	"github.com/roomcast/roomcast/adapters"
 	"github.com/roomcast/roomcast/engine"
 )
@@ -92,21 +94,42 @@ func (l local) Deliver(op *adapters.Op, at adapters.Offset) {
 	defer ns.order.Unlock()
 	d := delivery{logged: true, at: at}
 	if at.IsZero() {
-		if ns.homeless == nil {
-			ns.homeless = map[*adapters.Op]struct{}{}
-		}
-		ns.homeless[op] = struct{}{}
-	} else {
-		ns.tail = at
-		_, d.late = ns.homeless[op]
+		ns.homeless = append(ns.homeless, op)
+		ns.fanOut(op, d, &ns.fan)
+		return
 	}
+	ns.tail = at
+	i := slices.Index(ns.homeless, op)
+	d.late = i >= 0
 	ns.fanOut(op, d, &ns.fan)
 	if d.late {
-		delete(ns.homeless, op)
-		if len(ns.homeless) == 0 {
+		if ns.homeless = slices.Delete(ns.homeless, i, i+1); len(ns.homeless) == 0 {
+			ns.homeless = nil
 			ns.doubt++ // all is in the log again
 		}
 	}
+}
+
+// tellHomeless queues for a socket that continues what was delivered here without
+// a place in the log while it was away. s.mu and the order lock are held.
+func (s *Socket) tellHomeless(rooms []string) (flush bool) {
+	ns := s.ns
+	for _, op := range ns.homeless {
+		if _, had := s.rec.ahead[op]; had || !reaches(op, rooms) {
+			continue
+		}
+		s.rec.doubt = ns.doubt
+		if b := ns.eventBatch(op, unlogged, false); b != nil {
+			flush = s.client.sess.Append(b) || flush
+		}
+	}
+	return flush
+}
+
+// reaches reports whether an event is for who is in these rooms.
+func reaches(op *adapters.Op, rooms []string) bool {
+	in := func(name string) bool { return slices.Contains(rooms, name) }
+	return !slices.ContainsFunc(op.Target.Except, in) && (len(op.Target.Rooms) == 0 || slices.ContainsFunc(op.Target.Rooms, in))
 }
 
 // Flush writes what Deliver has queued, outside all locks.

@@ -68,6 +68,7 @@ type resumed struct {
 	taken   adapters.Session // as it was found
 	after   adapters.Offset  // the client has everything up to here
 	page    *adapters.Page   // what follows, if it was read already
+	ahead   []adapters.Entry // of the replay: what this node wasn't told of yet
 }
 
 // rooms returns the rooms to join again.
@@ -265,6 +266,9 @@ func (s *Socket) replay(ctx context.Context, r *resumed) bool {
 				return false
 			}
 		}
+		ns.order.Lock()
+		tail := ns.tail
+		ns.order.Unlock()
 		for _, e := range page.Entries {
 			if !r.session.Wants(e) {
 				continue
@@ -273,6 +277,9 @@ func (s *Socket) replay(ctx context.Context, r *resumed) bool {
 				return false
 			}
 			r.session.Last = e.At
+			if e.At.Compare(tail) > 0 {
+				r.ahead = append(r.ahead, e)
+			}
 		}
 		r.after = page.End
 		if page.Last {

@@ -24,16 +24,40 @@ import (
 // variant is a kind of driver over a kind of Redis: all have to pass the same tests.
 type variant struct {
 	name   string
-	driver func(rdb redis.UniversalClient, cfg redisadapter.Config) *redisadapter.Driver
+	driver func(rdb redis.UniversalClient, cfg redisadapter.Config) driver
 	mode   redisadapter.Mode
 	total  bool // one connection carries all: what one goroutine emits arrives in order, whatever its target
 }
 
+// driver is what all drivers have.
+type driver interface {
+	adapters.Driver
+	adapters.Health
+	Stats() redisadapter.Stats
+	Close(context.Context) error
+}
+
+func classic(rdb redis.UniversalClient, cfg redisadapter.Config) driver {
+	return redisadapter.PubSub(rdb, cfg)
+}
+
+func sharded(rdb redis.UniversalClient, cfg redisadapter.Config) driver {
+	return redisadapter.ShardedPubSub(rdb, cfg)
+}
+
+func streams(streams int, sharded bool) func(redis.UniversalClient, redisadapter.Config) driver {
+	return func(rdb redis.UniversalClient, cfg redisadapter.Config) driver {
+		return redisadapter.Streams(rdb, redisadapter.StreamsConfig{Config: cfg, Stream: cfg.Prefix, Streams: streams, Sharded: sharded})
+	}
+}
+
 var variants = []variant{
-	{"classic", redisadapter.PubSub, "", true},
-	{"sharded static", redisadapter.ShardedPubSub, redisadapter.Static, true},
-	{"sharded dynamic", redisadapter.ShardedPubSub, redisadapter.Dynamic, false},
-	{"sharded dynamic-private", redisadapter.ShardedPubSub, redisadapter.DynamicPrivate, false},
+	{"classic", classic, "", true},
+	{"sharded static", sharded, redisadapter.Static, true},
+	{"sharded dynamic", sharded, redisadapter.Dynamic, false},
+	{"sharded dynamic-private", sharded, redisadapter.DynamicPrivate, false},
+	{"streams", streams(1, false), "", true},
+	{"four streams, sharded requests", streams(4, true), "", true},
 }
 
 // TestConformance runs the tests for every variant on a single server and on a cluster.
@@ -54,13 +78,13 @@ func TestConformance(t *testing.T) {
 type node struct {
 	*server.Server
 	web    *servertest.Server
-	driver *redisadapter.Driver
+	driver driver
 }
 
 func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 // newNode starts a server whose clients join rooms and tell about themselves.
-func newNode(t *testing.T, driver *redisadapter.Driver) *node {
+func newNode(t *testing.T, driver driver) *node {
 	t.Helper()
 	io, err := server.New(server.Config{Driver: driver, CleanupEmpty: true, Logger: quiet(), AckTimeout: 5 * time.Second})
 	if err != nil {

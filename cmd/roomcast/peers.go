@@ -173,7 +173,12 @@ func newDriver(rdb redis.UniversalClient, c *config.Config, log *slog.Logger) (d
 	case "sharded":
 		return redisadapter.ShardedPubSub(rdb, cfg), nil
 	}
-	return nil, errors.New("adapter: streams is being built; use classic or sharded")
+	return redisadapter.Streams(rdb, redisadapter.StreamsConfig{
+		Config:  cfg,
+		Stream:  c.RedisPrefix,
+		MaxLen:  int64(c.Streams.MaxLen),
+		Streams: int(c.Streams.Count),
+	}), nil
 }
 
 // redisRetry is the time between two attempts to reach Redis at the start.

@@ -27,15 +27,24 @@ type Link struct {
 // NewLink returns a link to a server's address, which ends with the test.
 func NewLink(t testing.TB, to string) *Link {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := OpenLink(to)
 	if err != nil {
 		t.Fatal(err)
+	}
+	t.Cleanup(l.Close)
+	return l
+}
+
+// OpenLink is NewLink for programs; Close ends it.
+func OpenLink(to string) (*Link, error) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
 	}
 	l := &Link{Addr: ln.Addr().String(), to: to, ln: ln, ends: map[net.Conn]struct{}{}}
 	l.cond = sync.NewCond(&l.mu)
 	l.run.Go(l.accept)
-	t.Cleanup(l.Close)
-	return l
+	return l, nil
 }
 
 // Cut breaks all connections, and refuses new ones until Mend.

@@ -1,0 +1,202 @@
+package redisadapter_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/roomcast/roomcast/adapters/redisadapter"
+	"github.com/roomcast/roomcast/engine"
+	"github.com/roomcast/roomcast/internal/redistest"
+	"github.com/roomcast/roomcast/server"
+	"github.com/roomcast/roomcast/server/servertest"
+)
+
+// streamNode is a server in a cluster that is joined by streams.
+type streamNode struct {
+	*servertest.Server
+	io     *server.Server
+	ns     *server.Namespace
+	driver *redisadapter.StreamsDriver
+	link   *redistest.Link // to Redis
+}
+
+func newStreamNode(t *testing.T, addr string, cfg redisadapter.StreamsConfig) *streamNode {
+	t.Helper()
+	link := redistest.NewLink(t, addr)
+	rdb := redis.NewClient(&redis.Options{Addr: link.Addr, DisableIdentity: true})
+	t.Cleanup(func() { _ = rdb.Close() })
+	n := &streamNode{link: link, driver: redisadapter.Streams(rdb, cfg)}
+	var err error
+	n.io, err = server.New(server.Config{
+		Driver:   n.driver,
+		Recovery: &server.Recovery{},
+		Engine:   engine.Config{HandshakeRate: -1},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.ns = n.io.Of("/")
+	server.OnAck(n.ns, "join", func(_ context.Context, s *server.Socket, room string) (bool, error) {
+		s.Set("room", room)
+		return true, s.Join(room)
+	})
+	server.OnAck(n.ns, "leave", func(_ context.Context, s *server.Socket, room string) (bool, error) {
+		s.Leave(room)
+		return true, nil
+	})
+	server.OnAck(n.ns, "state", func(_ context.Context, s *server.Socket, _ any) (state, error) {
+		return state{s.Recovered(), s.Rooms(), server.Value[string](s, "room")}, nil
+	})
+	n.Server = servertest.Serve(t, n.io)
+	t.Cleanup(func() {
+		link.Mend()
+		link.Release()
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		if err := n.io.Shutdown(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	return n
+}
+
+type state struct {
+	Recovered bool
+	Rooms     []string
+	Room      string
+}
+
+func stateOf(t *testing.T, c *servertest.Client) (s state) {
+	t.Helper()
+	if err := c.Call("state").Decode(0, &s); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func take(c *servertest.Client) (n int, offset string) {
+	c.Expect("n").Decode(&n, &offset)
+	return n, offset
+}
+
+func back(n *streamNode, c *servertest.Client, offset string) *servertest.Client {
+	auth := map[string]any{"pid": c.PrivateID()}
+	if offset != "" {
+		auth["offset"] = offset
+	}
+	return n.Connect("/", servertest.Auth(auth))
+}
+
+// TestRecoverElsewhere: a client that was away gets what it missed, once and in order, with
+// its id, rooms and data, from another node; also when its own node hasn't
+// noticed that it went, and when it had got nothing.
+func TestRecoverElsewhere(t *testing.T) {
+	r := redistest.Start(t)
+	a, b := newStreamNode(t, r.Addr, redisadapter.StreamsConfig{}), newStreamNode(t, r.Addr, redisadapter.StreamsConfig{})
+	ctx := t.Context()
+	for _, noticed := range []bool{true, false} {
+		for _, had := range []int{0, 3} {
+			t.Run(fmt.Sprintf("noticed=%v/had=%d", noticed, had), func(t *testing.T) {
+				c := a.Connect("/")
+				c.Call("join", "r")
+				offset := ""
+				for i := range had {
+					b.ns.To("r").Emit(ctx, "n", i)
+					_, offset = take(c)
+				}
+				s := a.ns.Socket(c.ID())
+				if noticed {
+					c.Close()
+					<-s.Context().Done()
+				}
+				for i := range 10 {
+					a.ns.To("other").Emit(ctx, "n", -1)
+					b.ns.To("r").Except("none").Emit(ctx, "n", had+i)
+					b.ns.To("r").Volatile().Emit(ctx, "volatile")
+				}
+				d := back(b, c, offset)
+				if got := stateOf(t, d); d.ID() != c.ID() || d.PrivateID() != c.PrivateID() || !got.Recovered || len(got.Rooms) != 2 || got.Room != "r" {
+					t.Fatalf("not recovered: id %s, was %s, %+v; %+v", d.ID(), c.ID(), got, b.io.Stats().Namespaces.Fresh)
+				}
+				<-s.Context().Done() // a has been told
+				a.ns.To("r").Emit(ctx, "n", had+10)
+				for i := range 11 {
+					if n, _ := take(d); n != had+i {
+						t.Fatalf("event %d came, expected %d", n, had+i)
+					}
+				}
+				d.Leave()
+			})
+		}
+	}
+}
+
+// TestRecoverChecker: clients drop and come back at random nodes while all nodes
+// broadcast; every client gets everything once and in order.
+func TestRecoverChecker(t *testing.T) {
+	const clients, senders, events = 9, 6, 100
+	r := redistest.Start(t)
+	nodes := []*streamNode{newStreamNode(t, r.Addr, redisadapter.StreamsConfig{}), newStreamNode(t, r.Addr, redisadapter.StreamsConfig{}), newStreamNode(t, r.Addr, redisadapter.StreamsConfig{})}
+	ctx := t.Context()
+	first := make([]*servertest.Client, clients)
+	for i := range first {
+		first[i] = nodes[i%3].Connect("/")
+		first[i].Call("join", fmt.Sprint("r", i%2))
+	}
+	var all sync.WaitGroup
+	for g := range senders {
+		all.Go(func() {
+			for i := range events {
+				target := nodes[g%3].ns.To("r0", "r1")
+				if i%3 == 0 {
+					target = nodes[g%3].ns.All()
+				}
+				if err := target.Emit(ctx, "n", g, i); err != nil {
+					t.Error(err)
+				}
+				if i%10 == 0 {
+					time.Sleep(time.Millisecond)
+				}
+			}
+		})
+	}
+	for k, c := range first {
+		all.Go(func() {
+			rnd := rand.New(rand.NewPCG(1, uint64(k)))
+			var next [senders]int
+			offset, drops := "", 0
+			for got := 0; got < senders*events; got++ {
+				e := c.Expect("n")
+				var g, i int
+				var at string
+				if err := e.Args.DecodeAll(&g, &i, &at); err != nil {
+					t.Error(err)
+					return
+				}
+				if i != next[g] {
+					t.Errorf("client %d: event %d of sender %d came, expected %d (after %d drops)", k, i, g, next[g], drops)
+					return
+				}
+				next[g]++
+				offset = at
+				if rnd.IntN(40) == 0 {
+					c.Close()
+					n := nodes[rnd.IntN(3)]
+					d := back(n, c, offset)
+					if d.ID() != c.ID() {
+						t.Errorf("client %d was not recovered after %s: %v", k, offset, n.io.Stats().Namespaces.Fresh)
+						return
+					}
+					c, drops = d, drops+1
+				}
+			}
+		})
+	}
+	all.Wait()
+}

@@ -1,0 +1,268 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"os"
+	"os/exec"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/roomcast/roomcast/internal/redistest"
+)
+
+// cluster is a Redis, nodes that reach it through links that can be cut, and their clients.
+type cluster struct {
+	redis *redisServer
+	links []*redistest.Link
+	cfg   nodeConfig
+
+	mu     sync.Mutex
+	nodes  []*process // nil: being killed
+	fresh  map[string]int64
+	cutOff int64
+	gaps   int64
+	wrote  []int // by sender: number of the next event, about
+
+	clients []*client
+	run     sync.WaitGroup
+	stop    context.CancelFunc
+}
+
+func newCluster(n int, cfg nodeConfig, redisArgs ...string) (*cluster, error) {
+	r, err := startRedis(redisArgs...)
+	if err != nil {
+		return nil, err
+	}
+	cl := &cluster{redis: r, cfg: cfg, nodes: make([]*process, n), wrote: make([]int, n), fresh: map[string]int64{}}
+	for i := range n {
+		l, err := redistest.OpenLink(r.addr)
+		if err != nil {
+			cl.close()
+			return nil, err
+		}
+		cl.links = append(cl.links, l)
+		if err := cl.start(i); err != nil {
+			cl.close()
+			return nil, err
+		}
+	}
+	return cl, nil
+}
+
+func (cl *cluster) start(i int) error {
+	cfg := cl.cfg
+	cfg.Redis, cfg.Number, cfg.First = cl.links[i].Addr, i, cl.wrote[i]
+	cl.wrote[i] += 1_000_000 // so that numbers of a next life are new
+	p, err := startNode(cfg)
+	if err != nil {
+		return err
+	}
+	cl.mu.Lock()
+	cl.nodes[i] = p
+	cl.mu.Unlock()
+	return nil
+}
+
+// kill ends a node with SIGKILL, and keeps what it said of itself.
+func (cl *cluster) kill(i int) {
+	cl.mu.Lock()
+	p := cl.nodes[i]
+	cl.nodes[i] = nil
+	cl.mu.Unlock()
+	if p != nil {
+		p.kill()
+		cl.count(p)
+	}
+}
+
+func (cl *cluster) count(p *process) {
+	r := p.report()
+	cl.mu.Lock()
+	defer cl.mu.Unlock()
+	for why, n := range r.Fresh {
+		cl.fresh[why] += n
+	}
+	cl.cutOff += r.CutOff
+	cl.gaps += r.Streams.Gaps
+}
+
+func (cl *cluster) addrs() []string {
+	cl.mu.Lock()
+	defer cl.mu.Unlock()
+	var list []string
+	for _, p := range cl.nodes {
+		if p != nil {
+			list = append(list, p.addr)
+		}
+	}
+	return list
+}
+
+// join starts clients, and waits until they are in their rooms.
+func (cl *cluster) join(n int, j jitter) error {
+	ctx, stop := context.WithCancel(context.Background())
+	cl.stop = stop
+	for i := range n {
+		c := &client{room: i % max(cl.cfg.Groups, 1), nodes: cl.addrs, jitter: j}
+		cl.clients = append(cl.clients, c)
+		cl.run.Go(func() { c.run(ctx) })
+		if i%100 == 99 {
+			time.Sleep(20 * time.Millisecond)
+		}
+	}
+	return cl.wait(60*time.Second, func(c *client) bool { return c.backAt.Load() > 0 })
+}
+
+// wait waits until all clients are as asked.
+func (cl *cluster) wait(limit time.Duration, is func(*client) bool) error {
+	for end := time.Now().Add(limit); ; time.Sleep(5 * time.Millisecond) {
+		missing := 0
+		for _, c := range cl.clients {
+			if !is(c) {
+				missing++
+			}
+		}
+		if missing == 0 {
+			return nil
+		}
+		if time.Now().After(end) {
+			return fmt.Errorf("%d of %d clients are missing", missing, len(cl.clients))
+		}
+	}
+}
+
+// settle has the nodes send nothing more, gives clients the time to come back and get the rest, and
+// returns what was found.
+func (cl *cluster) settle() (*verdict, error) {
+	cl.mu.Lock()
+	for _, p := range cl.nodes {
+		if p != nil {
+			p.quiet()
+		}
+	}
+	cl.mu.Unlock()
+	for _, c := range cl.clients {
+		c.rest.Store(true)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	count := func() (n int) {
+		for _, c := range cl.clients {
+			c.mu.Lock()
+			n += len(c.got)
+			c.mu.Unlock()
+		}
+		return n
+	}
+	time.Sleep(2 * time.Second)
+	if err := cl.wait(60*time.Second, func(c *client) bool { return c.there.Load() }); err != nil {
+		return nil, err
+	}
+	for last, still := -1, 0; still < 4; { // until nothing more comes
+		time.Sleep(500 * time.Millisecond)
+		if n := count(); n == last {
+			still++
+		} else {
+			last, still = n, 0
+		}
+	}
+	stream, err := follow(ctx, cl.redis.addr)
+	if err != nil {
+		return nil, err
+	}
+	v := check(stream, cl.clients)
+	cl.mu.Lock()
+	nodes := append([]*process(nil), cl.nodes...)
+	cl.mu.Unlock()
+	time.Sleep(1100 * time.Millisecond) // their last reports
+	for _, p := range nodes {
+		if p != nil {
+			cl.count(p)
+		}
+	}
+	return v, nil
+}
+
+func (cl *cluster) reasons() map[string]int64 {
+	cl.mu.Lock()
+	defer cl.mu.Unlock()
+	return maps.Clone(cl.fresh)
+}
+
+func (cl *cluster) close() {
+	if cl.stop != nil {
+		cl.stop()
+	}
+	cl.run.Wait()
+	var all sync.WaitGroup
+	for _, p := range cl.nodes {
+		if p != nil {
+			all.Go(p.stop)
+		}
+	}
+	all.Wait()
+	for _, l := range cl.links {
+		l.Close()
+	}
+	cl.redis.end()
+}
+
+// redisServer is a redis-server of our own.
+type redisServer struct {
+	addr string
+	dir  string
+	args []string
+	cmd  *exec.Cmd
+}
+
+func startRedis(args ...string) (*redisServer, error) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	addr := ln.Addr().String()
+	_ = ln.Close()
+	dir, err := os.MkdirTemp("", "roomcast-chaos")
+	if err != nil {
+		return nil, err
+	}
+	r := &redisServer{addr: addr, dir: dir, args: args}
+	return r, r.start()
+}
+
+func (r *redisServer) start() error {
+	_, port, _ := net.SplitHostPort(r.addr)
+	r.cmd = exec.Command("redis-server", append([]string{"--bind", "127.0.0.1", "--port", port, "--dir", r.dir, "--save", "", "--appendonly", "no"}, r.args...)...)
+	r.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := r.cmd.Start(); err != nil {
+		return err
+	}
+	c := redis.NewClient(&redis.Options{Addr: r.addr, DisableIdentity: true, MaxRetries: -1})
+	defer c.Close()
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		if c.Ping(context.Background()).Err() == nil {
+			return nil
+		}
+	}
+	return errors.New("redis-server at port " + strconv.Quote(port) + " doesn't answer")
+}
+
+func (r *redisServer) kill() {
+	_ = r.cmd.Process.Kill()
+	_ = r.cmd.Wait()
+}
+
+func (r *redisServer) signal(s syscall.Signal) { _ = r.cmd.Process.Signal(s) }
+
+func (r *redisServer) end() {
+	r.kill()
+	_ = os.RemoveAll(r.dir)
+}

@@ -1,0 +1,235 @@
+// Command chaos does to a cluster of nodes, joined by Redis streams, what happens
+// to clusters, and checks what arrives at clients that come and go meanwhile.
+//
+//	jitter     clients drop off again and again while events go out
+//	avalanche  a node with many clients is killed: all come back to the others
+//	nemesis    nodes are killed and frozen, Redis is killed and frozen, links are cut
+//
+// For every session, events have to arrive all, once and in order. It fails if they don't.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// options say how large a run is.
+type options struct {
+	clients  int
+	nodes    int
+	rate     float64 // events per second, of all nodes together
+	duration time.Duration
+	maxLen   int64
+	only     string
+	say      func(format string, args ...any)
+}
+
+func main() {
+	if text := os.Getenv(nodeEnv); text != "" {
+		if err := runNode(text); err != nil {
+			fmt.Fprintln(os.Stderr, "node:", err)
+			os.Exit(1)
+		}
+		return
+	}
+	o := options{say: func(format string, args ...any) { fmt.Printf(format+"\n", args...) }}
+	flag.IntVar(&o.clients, "clients", 0, "how many clients (jitter 1000, avalanche 5000, nemesis 300)")
+	flag.IntVar(&o.nodes, "nodes", 3, "how many nodes")
+	flag.Float64Var(&o.rate, "rate", 10, "events per second")
+	flag.DurationVar(&o.duration, "for", time.Minute, "how long")
+	flag.Int64Var(&o.maxLen, "maxlen", 1_000_000, "length of the stream")
+	flag.StringVar(&o.only, "only", "", "of nemesis: the faults whose name contains this")
+	flag.Parse()
+	names := flag.Args()
+	if len(names) == 0 {
+		names = []string{"jitter", "avalanche", "nemesis"}
+	}
+	failed := false
+	for _, name := range names {
+		run := scenarios[name]
+		if run == nil {
+			fmt.Fprintln(os.Stderr, "no such scenario:", name)
+			os.Exit(2)
+		}
+		o := o
+		if o.clients == 0 {
+			o.clients = map[string]int{"jitter": 1000, "avalanche": 5000, "nemesis": 300}[name]
+		}
+		fmt.Printf("== %s: %d clients, %d nodes, %g events per second, %v\n", name, o.clients, o.nodes, o.rate, o.duration)
+		if err := run(o); err != nil {
+			fmt.Println("FAILED:", err)
+			failed = true
+		}
+	}
+	if failed {
+		os.Exit(1)
+	}
+}
+
+var scenarios = map[string]func(options) error{"jitter": runJitter, "avalanche": runAvalanche, "nemesis": runNemesis}
+
+// finish prints what was found, and fails if something is wrong with it.
+func (o *options) finish(cl *cluster, whole bool) error {
+	v, err := cl.settle()
+	if err != nil {
+		return err
+	}
+	o.say("%s", v)
+	reasons := cl.reasons()
+	var list []string
+	for why, n := range reasons {
+		list = append(list, fmt.Sprintf("%s %d", why, n))
+	}
+	slices.Sort(list)
+	o.say("fresh by reason, as far as nodes lived to tell: %s; cut off %d, gaps %d", strings.Join(list, ", "), cl.cutOff, cl.gaps)
+	for _, e := range v.examples {
+		o.say("  %s", e)
+	}
+	if v.lost+v.twice+v.disorder > 0 {
+		return fmt.Errorf("lost %d, twice %d, out of order %d", v.lost, v.twice, v.disorder)
+	}
+	if whole && v.fresh > 0 {
+		return fmt.Errorf("%d clients were not recovered", v.fresh)
+	}
+	if v.received == 0 {
+		return fmt.Errorf("nothing was received")
+	}
+	return nil
+}
+
+func (o *options) node() nodeConfig {
+	return nodeConfig{MaxLen: o.maxLen, Rate: o.rate / float64(o.nodes), Groups: 3}
+}
+
+// runJitter has clients drop off for 0.5 to 5 s again and again.
+func runJitter(o options) error {
+	cl, err := newCluster(o.nodes, o.node())
+	if err != nil {
+		return err
+	}
+	defer cl.close()
+	ms := time.Millisecond
+	if err := cl.join(o.clients, jitter{stay: [2]time.Duration{500 * ms, 5000 * ms}, away: [2]time.Duration{500 * ms, 5000 * ms}}); err != nil {
+		return err
+	}
+	time.Sleep(o.duration)
+	return o.finish(cl, true)
+}
+
+// runAvalanche kills a node with all clients; they come back to the others.
+func runAvalanche(o options) error {
+	cl, err := newCluster(o.nodes, o.node())
+	if err != nil {
+		return err
+	}
+	defer cl.close()
+	all := cl.nodes
+	cl.mu.Lock()
+	cl.nodes = append([]*process(nil), all[:1]...) // everybody goes to the first
+	cl.mu.Unlock()
+	if err := cl.join(o.clients, jitter{}); err != nil {
+		return err
+	}
+	time.Sleep(2 * time.Second)
+	killed := time.Now()
+	cl.mu.Lock()
+	cl.nodes = all
+	cl.mu.Unlock()
+	cl.kill(0)
+	if err := cl.wait(2*time.Minute, func(c *client) bool { return c.backAt.Load() > killed.UnixNano() }); err != nil {
+		return err
+	}
+	var last int64
+	var took []time.Duration
+	for _, c := range cl.clients {
+		last = max(last, c.backAt.Load())
+		took = append(took, time.Unix(0, c.backAt.Load()).Sub(killed))
+	}
+	slices.Sort(took)
+	o.say("a node with %d clients was killed: half of them were back after %v, all after %v", o.clients,
+		took[len(took)/2].Round(time.Millisecond), time.Unix(0, last).Sub(killed).Round(time.Millisecond))
+	return o.finish(cl, true)
+}
+
+type fault struct {
+	name string
+	do   func(i int) error
+}
+
+// runNemesis does one bad thing after the other. Redis keeps what it has promised.
+func runNemesis(o options) error {
+	cl, err := newCluster(o.nodes, o.node(), "--appendonly", "yes", "--appendfsync", "always")
+	if err != nil {
+		return err
+	}
+	defer cl.close()
+	ms := time.Millisecond
+	if err := cl.join(o.clients, jitter{stay: [2]time.Duration{1000 * ms, 8000 * ms}, away: [2]time.Duration{0, 2000 * ms}}); err != nil {
+		return err
+	}
+	faults := []fault{
+		{"SIGKILL of a node", func(i int) error {
+			cl.kill(i)
+			time.Sleep(rand.N(time.Second))
+			return cl.start(i)
+		}},
+		{"SIGSTOP of a node", func(i int) error {
+			p := cl.nodes[i]
+			p.signal(syscall.SIGSTOP)
+			time.Sleep(500*ms + rand.N(2500*ms))
+			p.signal(syscall.SIGCONT)
+			return nil
+		}},
+		{"a node's link to Redis is cut", func(i int) error {
+			cl.links[i].Cut()
+			time.Sleep(rand.N(3 * time.Second))
+			cl.links[i].Mend()
+			return nil
+		}},
+		{"a node's connections to Redis break", func(i int) error {
+			cl.links[i].Break()
+			return nil
+		}},
+		{"a node's link to Redis is held up", func(i int) error {
+			cl.links[i].Hold()
+			time.Sleep(rand.N(4 * time.Second))
+			cl.links[i].Release()
+			return nil
+		}},
+		{"a node's link to Redis is slow", func(i int) error {
+			cl.links[i].Slow(50 * ms)
+			time.Sleep(rand.N(2 * time.Second))
+			cl.links[i].Slow(0)
+			return nil
+		}},
+		{"SIGKILL of Redis", func(int) error {
+			cl.redis.kill()
+			time.Sleep(rand.N(1500 * ms))
+			return cl.redis.start()
+		}},
+		{"SIGSTOP of Redis", func(int) error {
+			cl.redis.signal(syscall.SIGSTOP)
+			time.Sleep(rand.N(4 * time.Second))
+			cl.redis.signal(syscall.SIGCONT)
+			return nil
+		}},
+	}
+	faults = slices.DeleteFunc(faults, func(f fault) bool { return !strings.Contains(f.name, o.only) })
+	began := time.Now()
+	for n := 0; time.Since(began) < o.duration; n++ {
+		f := faults[n%len(faults)]
+		i := rand.IntN(o.nodes)
+		o.say("%6.1f s  %s (node %d)", time.Since(began).Seconds(), f.name, i)
+		if err := f.do(i); err != nil {
+			return fmt.Errorf("%s: %w", f.name, err)
+		}
+		time.Sleep(rand.N(time.Second))
+	}
+	return o.finish(cl, false)
+}
