@@ -28,6 +28,9 @@ var errStarted = errors.New("googollee: Adapter must be called before the server
 // server is used, and fails if Redis doesn't answer. Messages are those of
 // @socket.io/redis-adapter: nodes that run googollee itself don't understand them.
 func (s *Server) Adapter(opts *RedisAdapterOptions) (bool, error) {
+	if s.core.Load() != nil {
+		return false, errStarted
+	}
 	var o RedisAdapterOptions
 	if opts != nil {
 		o = *opts

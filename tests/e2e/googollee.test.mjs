@@ -3,8 +3,9 @@
 import { test } from "node:test";
 import assert from "node:assert/strict";
 import client1 from "client1";
-import { Run, ask, modes, next, same, versions } from "./lib/clients.mjs";
+import { Run, ask, modes, next, same, until, versions } from "./lib/clients.mjs";
 import { build, start } from "./lib/googollee.mjs";
+import { skip as noRedis, startRedis } from "./lib/redis.mjs";
 
 versions["1.4"] = { major: 2, io: client1 }; // in this file only: it joins and asks as version 2 does
 
@@ -99,6 +100,41 @@ for (const way of ["import", "replace"]) {
         }
       } finally {
         await server.stop();
+      }
+    });
+    await t.test("nodes behind Redis", { skip: noRedis }, async () => {
+      const redis = await startRedis();
+      const nodes = [];
+      const runs = [];
+      try {
+        for (let i = 0; i < 2; i++) nodes.push(await start(way, "redis", `127.0.0.1:${redis.port}`));
+        const members = [];
+        for (const [i, version] of ["2.5", "4.8", "3.1", "1.4"].entries()) {
+          const run = new Run(nodes[i % 2], version, i < 2 ? "websocket" : "upgrade");
+          runs.push(run);
+          const socket = await run.connect();
+          members.push({ socket, said: run.inbox(socket, "said") });
+        }
+        const [ada, bob, cy, dee] = members;
+        for (const { socket } of [ada, bob, dee]) {
+          const [rooms] = await ask(socket, "join", "lobby");
+          assert.equal(rooms.length, 2);
+        }
+        await until(async () => (await ask(ada.socket, "count", "lobby"))[0] === 3, "all members are known on one node");
+        await until(async () => (await ask(dee.socket, "rooms"))[0] === 5, "all rooms are known on the other");
+        for (let i = 0; i < 50; i++) members[i % 4].socket.emit("say", "lobby", `${i}`);
+        for (const { said } of [ada, bob, dee]) {
+          const all = (await said.take(50)).map(([text]) => Number(text));
+          same(all.toSorted((a, b) => a - b), Array.from({ length: 50 }, (_, i) => i));
+        }
+        bob.socket.emit("tell-all", "everybody");
+        for (const { said } of members) same(await said.take(1), [["everybody"]]);
+        same(await ask(cy.socket, "clear", "lobby"), [true]);
+        await until(async () => (await ask(bob.socket, "count", "lobby"))[0] === 0, "nobody is in the room any more");
+      } finally {
+        for (const run of runs) run.close();
+        for (const node of nodes) await node.stop();
+        await redis.stop();
       }
     });
   });
