@@ -10,6 +10,7 @@ import (
 	mathrand "math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -70,6 +71,7 @@ type Broker struct {
 	acks      *stage[*Inbox]
 	renewals  *stage[*lane]
 
+	cut     atomic.Int32 // not 0: this node may be taken for lost
 	rates   limiter
 	fanout  *Consumer
 	waiting waiting
@@ -278,16 +280,12 @@ func (e *ears) TakenOver(inbox string, o Owner) {
 func (e *ears) Missed() {
 	b := (*Broker)(e)
 	b.mu.Lock()
-	var lanes []*lane
-	for _, l := range b.lanes {
-		lanes = append(lanes, l)
-	}
 	var inboxes []*Inbox
 	for _, of := range b.inboxes {
 		inboxes = append(inboxes, of...)
 	}
 	b.mu.Unlock()
-	for _, l := range lanes {
+	for _, l := range b.allLanes() {
 		l.kick()
 	}
 	b.reads.add(inboxes...)
@@ -305,10 +303,20 @@ func (b *Broker) opened(inbox string) []*Inbox {
 	return slices.Clone(b.inboxes[inbox])
 }
 
+// silence is how long a node may say nothing until others release what it holds (Store.Beat), and cutOff after which
+// time without an answer it lets go of it by itself: before them.
+const (
+	silence = 3 * time.Second
+	cutOff  = silence - 500*time.Millisecond
+)
+
 // beat says every second that this node is alive, and releases what nodes hold that aren't.
 func (b *Broker) beat() {
-	t := time.NewTicker(time.Second)
+	t := time.NewTimer(time.Second)
 	defer t.Stop()
+	last := b.beaten // when the last beat left that was answered
+	alarm := time.AfterFunc(cutOff, b.letGo)
+	defer alarm.Stop()
 	failing := false
 	for {
 		select {
@@ -316,7 +324,8 @@ func (b *Broker) beat() {
 		case <-b.ctx.Done():
 			return
 		}
-		ctx, cancel := b.call()
+		sent := time.Now()
+		ctx, cancel := context.WithTimeout(b.ctx, min(b.cfg.Timeout, cutOff))
 		lost, err := b.store.Beat(ctx, b.cfg.Node)
 		cancel()
 		if b.ctx.Err() != nil {
@@ -331,15 +340,70 @@ func (b *Broker) beat() {
 			}
 		}
 		if err != nil {
+			t.Reset(time.Second / 5)
 			continue
 		}
+		t.Reset(max(time.Until(sent.Add(time.Second)), time.Second/5))
+		alarm.Reset(max(time.Until(sent.Add(cutOff)), time.Millisecond))
 		b.mu.Lock()
 		b.beaten = time.Now()
 		b.mu.Unlock()
+		b.back()
+		silent := sent.Sub(last) >= cutOff
+		last = sent
+		if silent {
+			continue // perhaps it was the store that slept: others have had no chance to speak, either
+		}
 		for _, node := range lost {
 			b.bury(node)
 		}
 	}
+}
+
+// letGo takes all messages from their consumers: the store doesn't answer, and if that is so
+// only for this node, others will soon get them. A store that knows that there are no others (Alone) spares them that.
+func (b *Broker) letGo() {
+	if s, ok := b.store.(interface{ Alone() bool }); ok && s.Alone() {
+		return
+	}
+	b.cut.Store(cutSilent)
+	for _, l := range b.allLanes() {
+		l.mu.Lock()
+		var holds []*hold
+		for _, h := range l.held {
+			holds = append(holds, h)
+		}
+		l.doubtful = l.doubtful || len(holds) > 0 // to be given back when the store answers
+		l.mu.Unlock()
+		l.revoke(holds, RevokedCutOff)
+	}
+}
+
+// What Broker.cut may be. A node that was silent for too long takes messages again when the store has answered it
+// twice: others that took it for lost have then released what it held before, and won't release what it takes.
+const (
+	cutSilent   = 1
+	cutAnswered = 2
+)
+
+// back notes that the store has answered.
+func (b *Broker) back() {
+	if b.cut.CompareAndSwap(cutSilent, cutAnswered) || !b.cut.CompareAndSwap(cutAnswered, 0) {
+		return
+	}
+	for _, l := range b.allLanes() {
+		l.kick()
+	}
+}
+
+func (b *Broker) allLanes() []*lane {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	lanes := make([]*lane, 0, len(b.lanes))
+	for _, l := range b.lanes {
+		lanes = append(lanes, l)
+	}
+	return lanes
 }
 
 // bury releases what a lost node holds.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -49,6 +50,7 @@ type ConsumerConfig struct {
 const (
 	RevokedLapsed     = "lapsed"         // the lease is over, or about to be: it could not be renewed
 	RevokedLost       = "lost"           // somebody else has the message, or it is gone
+	RevokedCutOff     = "cut_off"        // the store doesn't answer; others may get the message
 	RevokedProcessing = "max_processing" // it took longer than Config.MaxProcessing
 )
 
@@ -60,6 +62,7 @@ type Consumer struct {
 	principal string
 	resumed   []*Message
 	handler   atomic.Pointer[handler]
+	calls     sync.Mutex // held while messages are delivered or revoked: nothing is revoked before it is delivered
 
 	// Guarded by the lane's lock.
 	prefetch int
@@ -117,6 +120,10 @@ func (c *Client) Consume(ctx context.Context, queue string, cfg ConsumerConfig) 
 		o.shut(ErrTakenOver, false)
 	}
 	if cfg.Session != "" {
+		if c.b.cut.Load() != 0 {
+			n.shut(nil, false)
+			return nil, ErrUnavailable
+		}
 		if err := n.rebind(ctx); err != nil {
 			n.shut(nil, false)
 			return nil, err
@@ -344,12 +351,14 @@ func (l *lane) revoke(holds []*hold, reason string) {
 	}
 	l.mu.Unlock()
 	for c, ms := range by {
+		c.calls.Lock()
 		if h := c.handler.Load(); h != nil {
 			h.revoke(ms)
 		}
 		if c.cfg.Revoked != nil {
 			c.cfg.Revoked(ms, reason)
 		}
+		c.calls.Unlock()
 		c.drained()
 	}
 }

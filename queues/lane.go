@@ -1,6 +1,7 @@
 package queues
 
 import (
+	"slices"
 	"sync"
 	"time"
 )
@@ -51,7 +52,7 @@ func (l *lane) kick() {
 	start := false
 	if l.claiming {
 		l.again = true
-	} else if l.credit() {
+	} else if l.b.cut.Load() == 0 && l.credit() {
 		l.claiming = true
 		start = true
 	}
@@ -75,7 +76,7 @@ func (l *lane) credit() bool {
 func (l *lane) plan() *plan {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.claiming || l.doubtful || l.failures > 0 {
+	if l.claiming || l.doubtful || l.failures > 0 || l.b.cut.Load() != 0 {
 		return nil
 	}
 	p := l.wants()
@@ -223,6 +224,9 @@ func (l *lane) stopTimers() {
 
 // claimed hands what a claim has got to the consumers.
 func (l *lane) claimed(p *plan) {
+	if p.call.Err == nil && l.b.cut.Load() != 0 {
+		p.call.Err = ErrUnavailable // others may have taken us for lost since
+	}
 	if p.call.Err != nil {
 		l.failed(p.call.Err)
 		return
@@ -306,10 +310,20 @@ func pick(consumers []*Consumer, turn *int, settled bool) (*Consumer, int) {
 	return nil, 0
 }
 
+// deliver hands messages to the consumer, except those that were taken from it meanwhile.
 func (c *Consumer) deliver(ms []*Message) {
-	if h := c.handler.Load(); h != nil {
-		h.deliver(ms)
-		return
+	c.calls.Lock()
+	defer c.calls.Unlock()
+	if !c.cfg.AtMostOnce {
+		c.lane.mu.Lock()
+		ms = slices.DeleteFunc(ms, func(m *Message) bool { return c.held[m.Ref()] == nil })
+		c.lane.mu.Unlock()
 	}
-	c.cfg.Deliver(ms)
+	switch h := c.handler.Load(); {
+	case len(ms) == 0:
+	case h != nil:
+		h.deliver(ms)
+	default:
+		c.cfg.Deliver(ms)
+	}
 }

@@ -51,5 +51,8 @@ func (s *store) do(ctx context.Context, f func(*ledger.Ledger)) error {
 	return nil
 }
 
+// Alone reports whether one node has the store.
+func (s *store) Alone() bool { return s.state.Alone() }
+
 // Close does nothing: what the store has is the garbage collector's.
 func (s *store) Close() error { return nil }

@@ -185,6 +185,9 @@ func (s *Store) Close() error {
 	return errors.Join(failed, err)
 }
 
+// Alone reports whether one node has the store: it is no sign of anything if the disk is slow.
+func (s *Store) Alone() bool { return s.state.Alone() }
+
 // Backup makes a copy of the store, as it is now, in a directory that must not exist; on the same file system
 // most of it takes no space. Open opens it.
 func (s *Store) Backup(ctx context.Context, dir string) error {

@@ -123,7 +123,7 @@ func BenchmarkMemory(b *testing.B) {
 			for b.Loop() {
 				rdb := redistest.Start(b).Client()
 				s := open(b, rdb, redisqueue.Config{})
-				limits := queues.InboxLimits{MaxLen: 1000, MaxBytes: 1 << 20, TTL: 1<<50, Overflow: queues.DropOldest}
+				limits := queues.InboxLimits{MaxLen: 1000, MaxBytes: 1 << 20, TTL: 1 << 50, Overflow: queues.DropOldest}
 				before := infoNumber(b, rdb, "memory", "used_memory")
 				const inboxes = 2_000
 				for i := 0; i < inboxes; i += 100 {

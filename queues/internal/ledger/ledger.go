@@ -10,6 +10,7 @@ package ledger
 import (
 	"math/rand/v2"
 	"slices"
+	"sync/atomic"
 
 	"github.com/roomcast/roomcast/queues"
 )
@@ -50,6 +51,7 @@ type Ledger struct {
 	names   []string // of inboxes, for SweepInboxes; nil: to be made
 	events  []Event
 	beats   map[string]int64 // node -> when it was alive
+	nodes   atomic.Int64     // how many
 }
 
 // Begin says what time it is, in Unix milliseconds, before calls. Time doesn't run backwards.
@@ -79,9 +81,13 @@ func newLedger(kv KV) *Ledger {
 // silence is how long a node may say nothing, in ms.
 const silence = 3000
 
+// Alone reports whether there is at most one node. It may be called at any time.
+func (l *Ledger) Alone() bool { return l.nodes.Load() <= 1 }
+
 // Beat does queues.Store.Beat.
 func (l *Ledger) Beat(node string) (lost []string) {
 	l.beats[node] = l.now
+	l.nodes.Store(int64(len(l.beats)))
 	for other, at := range l.beats {
 		if at+silence < l.now {
 			lost = append(lost, other)
@@ -93,6 +99,7 @@ func (l *Ledger) Beat(node string) (lost []string) {
 // Forget does queues.Store.Forget.
 func (l *Ledger) Forget(node string) {
 	delete(l.beats, node)
+	l.nodes.Store(int64(len(l.beats)))
 	for _, q := range l.queues {
 		delete(q.waiters, node)
 	}
