@@ -162,11 +162,11 @@ func (cl *cluster) settle() (*verdict, error) {
 		}
 		return n
 	}
-	time.Sleep(2 * time.Second)
+	time.Sleep(time.Second)
 	if err := cl.wait(60*time.Second, func(c *client) bool { return c.there.Load() }); err != nil {
 		return nil, err
 	}
-	for last, still := -1, 0; still < 4; { // until nothing more comes
+	for last, still := -1, 0; still < 3; { // until nothing more comes
 		time.Sleep(500 * time.Millisecond)
 		if n := count(); n == last {
 			still++

@@ -136,7 +136,7 @@ func runAvalanche(o options) error {
 	if err := cl.join(o.clients, jitter{}); err != nil {
 		return err
 	}
-	time.Sleep(2 * time.Second)
+	time.Sleep(time.Second)
 	killed := time.Now()
 	cl.mu.Lock()
 	cl.nodes = all

@@ -1,0 +1,73 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"testing"
+	"time"
+)
+
+// TestMain lets the test's own program be the nodes.
+func TestMain(m *testing.M) {
+	if text := os.Getenv(nodeEnv); text != "" {
+		if err := runNode(text); err != nil {
+			fmt.Fprintln(os.Stderr, "node:", err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// TestShort runs each scenario in short form.
+func TestShort(t *testing.T) {
+	if _, err := exec.LookPath("redis-server"); err != nil {
+		t.Skip("no redis-server here: install Redis 7")
+	}
+	for name, o := range map[string]options{
+		"jitter":    {clients: 60, rate: 20, duration: 2 * time.Second},
+		"avalanche": {clients: 150, rate: 20},
+		"nemesis":   {clients: 40, rate: 60, duration: 5 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o.nodes, o.maxLen, o.say = 3, 1_000_000, t.Logf
+			if err := scenarios[name](o); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// TestCheck: the checker sees what is wrong.
+func TestCheck(t *testing.T) {
+	began := time.Now()
+	var stream []sent
+	for i := range 10 {
+		stream = append(stream, sent{0, i, began.Add(time.Second), i%3 - 1}) // to all, r0, r1
+	}
+	ev := func(n, segment int) event { return event{0, n, false, segment} }
+	for name, test := range map[string]struct {
+		got                   []event
+		segments              int
+		lost, twice, disorder int
+	}{
+		"everything":        {[]event{ev(0, 0), ev(1, 0), ev(3, 0), ev(4, 0), ev(6, 0), ev(7, 0), ev(9, 0)}, 1, 0, 0, 0},
+		"one is missing":    {[]event{ev(0, 0), ev(1, 0), ev(4, 0), ev(6, 0), ev(7, 0), ev(9, 0)}, 1, 1, 0, 0},
+		"the end":           {[]event{ev(0, 0), ev(1, 0), ev(3, 0)}, 1, 4, 0, 0},
+		"twice":             {[]event{ev(0, 0), ev(0, 0), ev(1, 0), ev(3, 0), ev(4, 0), ev(6, 0), ev(7, 0), ev(9, 0)}, 1, 0, 1, 0},
+		"swapped":           {[]event{ev(1, 0), ev(0, 0), ev(3, 0), ev(4, 0), ev(6, 0), ev(7, 0), ev(9, 0)}, 1, 0, 0, 1},
+		"another's":         {[]event{ev(0, 0), ev(1, 0), ev(2, 0), ev(3, 0), ev(4, 0), ev(6, 0), ev(7, 0), ev(9, 0)}, 1, 0, 0, 1},
+		"a fresh session":   {[]event{ev(0, 0), ev(4, 1), ev(6, 1), ev(7, 1), ev(9, 1)}, 2, 3, 0, 0}, // all were sent after it had begun
+		"nothing, and owed": {nil, 1, 7, 0, 0},
+	} {
+		c := &client{got: test.got}
+		for range test.segments {
+			c.segments = append(c.segments, began)
+		}
+		v := check(stream, []*client{c})
+		if v.lost != test.lost || v.twice != test.twice || v.disorder != test.disorder {
+			t.Errorf("%s: lost %d, twice %d, out of order %d", name, v.lost, v.twice, v.disorder)
+		}
+	}
+}
