@@ -36,7 +36,7 @@ func openQueues(ctx context.Context, c *config.Config, rdb redis.UniversalClient
 	case "embedded":
 		store, err = pebblequeue.Open(filepath.Join(c.Data, "queues"), pebblequeue.Config{Logger: log})
 	case "redis":
-		store, err = redisqueue.Open(ctx, rdb, redisqueue.Config{Prefix: "roomcast:" + c.RedisPrefix + ":", Logger: log})
+		store, err = redisqueue.Open(ctx, rdb, redisqueue.Config{Prefix: "roomcast:" + c.RedisPrefix + ":queues:", Logger: log})
 	default:
 		store = memqueue.New(memqueue.Config{})
 		log.Info("queues are kept in memory and gone with the program; --data names a folder to keep them in")
