@@ -70,6 +70,7 @@ type Broker struct {
 	reads     *stage[*Inbox]
 	acks      *stage[*Inbox]
 	renewals  *stage[*lane]
+	passes    *stage[string]
 
 	cut     atomic.Int32 // not 0: this node may be taken for lost
 	rates   limiter
@@ -138,6 +139,7 @@ func NewBroker(ctx context.Context, c BrokerConfig) (*Broker, error) {
 	b.reads = newStage(256, b.readAll)
 	b.acks = newStage(1024, b.ackAll)
 	b.renewals = newStage(64, b.renewAll)
+	b.passes = newStage(256, b.passOn)
 
 	if _, err := b.store.Beat(ctx, c.Node); err != nil {
 		b.cancel()
@@ -198,6 +200,7 @@ func (b *Broker) Close(ctx context.Context) error {
 		b.reads.wait()
 		b.acks.wait()
 		b.renewals.wait()
+		b.passes.wait()
 	}()
 	defer b.cancel() // and with it every call of the store
 	select {
@@ -259,9 +262,29 @@ func (b *Broker) pause(d time.Duration) {
 type ears Broker
 
 func (e *ears) Ready(queue string) {
-	if l := (*Broker)(e).lane(queue); l != nil {
-		l.kick()
+	b := (*Broker)(e)
+	if l := b.lane(queue); l == nil || !l.kick() {
+		b.passes.add(queue)
 	}
+}
+
+// passOn gives back the turn of this node, which has no consumer for a queue any more: by a claim of nothing
+// it waits no longer, and if there are messages another node that waits is told.
+func (b *Broker) passOn(queues []string) {
+	slices.Sort(queues)
+	var calls []*ClaimCall
+	for _, queue := range slices.Compact(queues) {
+		if l := b.lane(queue); l != nil && l.kick() {
+			continue // somebody has come meanwhile
+		}
+		calls = append(calls, &ClaimCall{Queue: queue, Node: b.cfg.Node})
+	}
+	if len(calls) == 0 {
+		return
+	}
+	ctx, cancel := b.call()
+	b.store.Claim(ctx, calls)
+	cancel()
 }
 
 func (e *ears) Arrived(inbox string) {

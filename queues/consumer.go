@@ -336,6 +336,9 @@ func (b *Broker) leave(l *lane) {
 	if len(l.consumers) == 0 && !l.claiming && b.lanes[l.queue] == l {
 		delete(b.lanes, l.queue)
 		l.stopTimers()
+		if !b.closed {
+			b.passes.add(l.queue) // it may be waiting
+		}
 	}
 }
 

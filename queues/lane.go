@@ -46,11 +46,11 @@ type plan struct {
 	sent      time.Time
 }
 
-// kick sees to it that there is a claim if there is credit.
-func (l *lane) kick() {
+// kick sees to it that there is a claim if there is credit. It reports false if there is none.
+func (l *lane) kick() bool {
 	l.mu.Lock()
-	start := false
-	if l.claiming {
+	start, claiming := false, l.claiming
+	if claiming {
 		l.again = true
 	} else if l.b.cut.Load() == 0 && l.credit() {
 		l.claiming = true
@@ -60,6 +60,7 @@ func (l *lane) kick() {
 	if start {
 		l.b.claims.add(l)
 	}
+	return start || claiming
 }
 
 // credit reports whether a consumer can take anything. The lane is locked.
@@ -207,7 +208,7 @@ func (l *lane) abandon() {
 // after kicks the lane when d has passed. The lane is locked.
 func (l *lane) after(d time.Duration) {
 	if l.wake == nil {
-		l.wake = time.AfterFunc(d, l.kick)
+		l.wake = time.AfterFunc(d, func() { l.kick() })
 		return
 	}
 	l.wake.Reset(d)

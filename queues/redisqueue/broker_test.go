@@ -230,3 +230,48 @@ func TestCountersAreHealed(t *testing.T) {
 	expect(t, "ready", n.stats().Ready, 3)
 	expect(t, "claimed", len(n.claim(9)), 3)
 }
+
+// TestWokenWithoutConsumer: a node whose consumers have gone doesn't keep the turn that it was
+// waiting for: otherwise a message lay until the node that has a consumer looked by itself.
+func TestWokenWithoutConsumer(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	nodes := make([]*queues.Broker, 3)
+	for i := range nodes {
+		nodes[i] = startBroker(t, open(t, server.Client(), redisqueue.Config{}), fmt.Sprint("node", i))
+		defer nodes[i].Close(t.Context())
+	}
+	if err := nodes[0].Configure(t.Context(), "q", queues.Config{}); err != nil {
+		t.Fatal(err)
+	}
+	waiting := func(n int) {
+		t.Helper()
+		for end := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+			st, err := nodes[0].Stats(t.Context(), "q")
+			if err == nil && st.Waiting == n {
+				return
+			}
+			if time.Now().After(end) {
+				t.Fatalf("%d nodes wait, want %d (%v)", st.Waiting, n, err)
+			}
+		}
+	}
+	var consumers []*queues.Consumer
+	got := make(chan *queues.Message, 1)
+	for _, b := range nodes {
+		c, err := b.Consume(t.Context(), "q", queues.ConsumerConfig{Deliver: func(ms []*queues.Message) { got <- ms[0] }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Start()
+		consumers = append(consumers, c)
+	}
+	waiting(3)
+	consumers[0].Close()
+	consumers[2].Close()
+	waiting(1) // they say so
+	if _, err := nodes[2].PublishOne(t.Context(), "q", text("a")); err != nil {
+		t.Fatal(err)
+	}
+	<-got
+}
