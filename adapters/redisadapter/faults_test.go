@@ -24,7 +24,13 @@ import (
 func (s *set) recovers() {
 	s.t.Helper()
 	for i, n := range s.nodes {
-		until(s.t, fmt.Sprintf("node %d hears itself", i), func() bool { return n.driver.Healthy() == nil })
+		var last error
+		s.t.Cleanup(func() {
+			if last != nil {
+				s.t.Logf("node %d: %v, %+v", i, last, n.driver.Stats())
+			}
+		})
+		until(s.t, fmt.Sprintf("node %d hears itself", i), func() bool { last = n.driver.Healthy(); return last == nil })
 	}
 	for i := range s.nodes {
 		to := (i + 1) % len(s.nodes)

@@ -16,50 +16,61 @@ type probe struct {
 	taken int64     // the last one that Redis has taken
 	heard int64     // the last one heard
 	owed  time.Time // when the first one was taken that is to be heard; zero: none
+	due   int       // how many were taken since
 	last  time.Time // when one was heard last
 	deaf  bool
 }
 
 // reset begins anew with a connection.
 func (p *probe) reset() {
-	p.heard, p.owed, p.deaf = p.seq, time.Time{}, false
+	p.heard, p.owed, p.due, p.deaf = p.seq, time.Time{}, 0, false
 }
 
 func (p *probe) took(seq int64, now time.Time) {
 	p.taken = max(p.taken, seq)
-	if p.taken > p.heard && p.owed.IsZero() {
+	if p.taken <= p.heard {
+		return
+	}
+	if p.due++; p.owed.IsZero() {
 		p.owed = now
 	}
 }
 
 func (p *probe) hear(seq int64, now time.Time) {
 	p.heard, p.last = max(p.heard, seq), now
-	p.owed = time.Time{}
+	p.owed, p.due = time.Time{}, 0
 	if p.taken > p.heard {
-		p.owed = now
+		p.owed, p.due = now, 1
 	}
 }
 
-// late reports whether a probe is overdue.
-func (p *probe) late(now time.Time, limit time.Duration) bool {
-	return !p.owed.IsZero() && now.Sub(p.owed) > limit
+// late reports whether probes are overdue: three, and nothing else has come
+// for as long, or they are very late. A node that is slow to read is not deaf: to
+// connect anew would lose what it has yet to read.
+func (p *probe) late(now, arrived time.Time, every time.Duration) bool {
+	if p.owed.IsZero() || p.due < missed {
+		return false
+	}
+	return now.Sub(p.owed) > missed*every && now.Sub(arrived) > missed*every || now.Sub(p.owed) > 10*missed*every
 }
 
 // beat sends a probe, and connects anew if the earlier ones didn't come back.
 func (s *subscriber) beat(now time.Time) {
-	limit := 2 * s.bus.cfg.Heartbeat
+	every := s.bus.cfg.Heartbeat
+	arrived := time.Unix(0, s.arrived.Load())
 	s.mu.Lock()
 	t := s.probe.topic
 	var sub *subscription
 	if t != nil {
 		sub = s.channels[t.name]
 	}
-	deaf := s.conn != nil && (s.probe.late(now, limit) || sub != nil && sub.err == nil && !sub.isReady() && now.Sub(s.since) > 2*limit)
+	// Who may not listen to its probes won't hear them on another connection either.
+	live := s.conn != nil && sub != nil && sub.err == nil
+	deaf := live && s.probe.late(now, arrived, every)
 	if deaf {
 		s.probe.deaf, s.probe.owed = true, time.Time{}
 		s.lost = errDeaf
 	}
-	connected := s.conn != nil && sub != nil && sub.isReady()
 	s.probe.seq++
 	seq, payload := s.probe.seq, s.probe.payload
 	s.mu.Unlock()
@@ -69,7 +80,7 @@ func (s *subscriber) beat(now time.Time) {
 		s.disconnect()
 		return
 	}
-	if connected {
+	if live {
 		s.bus.publish(t.name, payload(seq), func(err error) {
 			if err == nil {
 				s.mu.Lock()
@@ -109,6 +120,8 @@ func (s *subscriber) healthy(now time.Time) error {
 		return fmt.Errorf("redisadapter: not connected to Redis (%s): %w", s.name, s.lost)
 	case s.probe.deaf:
 		return errDeaf
+	case s.probe.topic != nil && s.channels[s.probe.topic.name] != nil && s.channels[s.probe.topic.name].err != nil:
+		return s.channels[s.probe.topic.name].err
 	case now.Sub(s.probe.last) > 4*s.bus.cfg.Heartbeat:
 		return fmt.Errorf("redisadapter: this node doesn't hear itself through Redis (%s)", s.name)
 	}

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -24,12 +25,13 @@ type subscriber struct {
 	life    context.Context
 	stop    context.CancelFunc
 
+	arrived atomic.Int64 // when something arrived last, in Unix nanoseconds
+
 	mu       sync.Mutex
 	conn     *conn
 	channels map[string]*subscription
 	patterns map[string]*subscription
 	sent     []command // whose answers are to come, in order
-	since    time.Time // when conn was made
 	probe    probe
 	lost     error // why there is no connection
 }
@@ -118,7 +120,7 @@ func (s *subscriber) session(ctx context.Context, attempt int) error {
 func (s *subscriber) attach(c *conn) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.conn, s.since, s.lost, s.sent = c, time.Now(), nil, nil
+	s.conn, s.lost, s.sent = c, nil, nil
 	s.probe.reset()
 	if err := s.command(false, false, slices.Collect(maps.Keys(s.channels))); err != nil {
 		return err
@@ -290,6 +292,7 @@ func (s *subscriber) read(c *conn) error {
 		if err := c.read(&p); err != nil {
 			return err
 		}
+		s.arrived.Store(time.Now().UnixNano())
 		switch p.kind {
 		case "message", "pmessage":
 			topics := s.message(&p)

@@ -1,0 +1,84 @@
+// An official server in a cluster, driven by JSON lines on its standard input;
+// server/main.go is ours, driven in the same way. The argument is JSON:
+// { redis: port, adapter: "classic"|"sharded", client: "redis"|"redis4"|"ioredis", mode, prefix, specific }
+import { createServer } from "node:http";
+import { createInterface } from "node:readline";
+import { Server } from "socket.io";
+import { createAdapter, createShardedAdapter } from "@socket.io/redis-adapter";
+import { plain, revive } from "./values.mjs";
+
+const config = JSON.parse(process.argv[2]);
+
+async function connect() {
+  if (config.client === "ioredis") {
+    const { Redis } = await import("ioredis");
+    const client = new Redis(config.redis, "127.0.0.1");
+    client.on("error", () => {});
+    return client;
+  }
+  const { createClient } = await import(config.client);
+  const client = createClient({ url: `redis://127.0.0.1:${config.redis}` });
+  client.on("error", () => {});
+  await client.connect();
+  return client;
+}
+
+const [pub, sub] = [await connect(), await connect()];
+const adapter =
+  config.adapter === "classic"
+    ? createAdapter(pub, sub, { key: config.prefix, publishOnSpecificResponseChannel: config.specific, requestsTimeout: 2000 })
+    : createShardedAdapter(pub, sub, { channelPrefix: config.prefix, subscriptionMode: config.mode });
+const http = createServer();
+const io = new Server(http, { adapter, allowEIO3: true });
+const noted = [];
+
+function setup(nsp) {
+  nsp.on("connection", (socket) => {
+    socket.on("join", (rooms, done) => (socket.join(rooms), done(true)));
+    socket.on("data", (data, done) => ((socket.data = data), done(true)));
+  });
+  nsp.on("add", (a, b, done) => done(a + b));
+  nsp.on("same", (v, done) => done(v));
+  nsp.on("note", (...args) => noted.push(plain(args)));
+}
+setup(io.of("/"));
+
+function target(c) {
+  let t = io.of(c.nsp ?? "/");
+  if (c.rooms?.length) t = t.to(c.rooms);
+  if (c.except?.length) t = t.except(c.except);
+  if (c.local) t = t.local;
+  if (c.volatile) t = t.volatile;
+  if (c.noCompress) t = t.compress(false);
+  return t;
+}
+
+const answers = (f) => new Promise((resolve) => f((err, list) => resolve({ error: err ? String(err.message ?? err) : null, answers: plain(list ?? []) })));
+const commands = {
+  open: (c) => setup(io.of(c.nsp)),
+  emit: (c) => void target(c).emit(c.event, ...revive(c.args)),
+  call: (c) => answers((done) => target(c).timeout(c.timeout).emit(c.event, ...revive(c.args), done)),
+  fetch: async (c) => (await target(c).fetchSockets()).map((s) => ({ id: s.id, rooms: [...s.rooms], data: plain(s.data), query: s.handshake.query.EIO })),
+  join: (c) => target(c).socketsJoin(c.names),
+  leave: (c) => target(c).socketsLeave(c.names),
+  disconnect: (c) => target(c).disconnectSockets(true),
+  serverEmit: (c) => void io.of(c.nsp ?? "/").serverSideEmit(c.event, ...revive(c.args)),
+  serverCall: (c) => answers((done) => io.of(c.nsp ?? "/").serverSideEmit(c.event, ...revive(c.args), done)),
+  noted: () => noted.splice(0),
+  nodes: () => io.of("/").adapter.serverCount(),
+  allRooms: async () => [...(await io.of("/").adapter.allRooms())],
+};
+
+createInterface({ input: process.stdin })
+  .on("line", async (line) => {
+    const c = JSON.parse(line);
+    const reply = { id: c.id };
+    try {
+      reply.value = (await commands[c.do](c)) ?? null;
+    } catch (err) {
+      reply.error = String(err.message ?? err);
+    }
+    console.log(JSON.stringify(reply));
+  })
+  .on("close", () => process.exit(0));
+http.listen(0, "127.0.0.1", () => console.log(JSON.stringify({ port: http.address().port })));
