@@ -3,6 +3,7 @@ package main
 import (
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/roomcast/roomcast/adapters/redisadapter"
 	"github.com/roomcast/roomcast/cluster"
 )
 
@@ -63,14 +64,27 @@ var (
 	descRequestTimeouts = desc("adapter_request_timeouts_total", "Requests that ended without all answers.")
 	descMissing         = desc("adapter_missing_answers_total", "Answers that didn't come, in all requests.")
 	descAdapterQueued   = desc("adapter_queued_bytes", "Bytes that wait to be published.")
+
+	descStreamRead     = desc("stream_read_total", "Entries read from streams, this node's own among them.")
+	descStreamDropped  = desc("stream_dropped_total", "Entries that had come before.")
+	descStreamUnlogged = desc("stream_unlogged_total", "Events that were delivered here before they had a place in the stream.")
+	descStreamGaps     = desc("stream_gaps_total", "Times that this node had lost its place in a stream.")
+	descStreamWaiting  = desc("stream_waiting", "Entries of this node that haven't come back.")
+	descStreamUnsaved  = desc("stream_unsaved_sessions", "States of sessions on their way to Redis.")
 )
+
+// streamer is the driver of the adapter streams.
+type streamer interface {
+	StreamStats() redisadapter.StreamStats
+}
 
 // adapterMetrics are the metrics of the adapter.
 type adapterMetrics struct{ driver driver }
 
 func (adapterMetrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{descPublished, descPublishFailed, descAdapterReceived, descAdapterRejected,
-		descReconnects, descDeaf, descAdapterHealthy, descRequests, descRequestTimeouts, descMissing, descAdapterQueued} {
+		descReconnects, descDeaf, descAdapterHealthy, descRequests, descRequestTimeouts, descMissing, descAdapterQueued,
+		descStreamRead, descStreamDropped, descStreamUnlogged, descStreamGaps, descStreamWaiting, descStreamUnsaved} {
 		ch <- d
 	}
 }
@@ -93,6 +107,15 @@ func (m adapterMetrics) Collect(ch chan<- prometheus.Metric) {
 	count(descRequestTimeouts, uint64(st.RequestTimeouts))
 	count(descMissing, uint64(st.MissingNodes))
 	gauge(descAdapterQueued, st.Queued)
+	if s, ok := m.driver.(streamer); ok {
+		st := s.StreamStats()
+		count(descStreamRead, uint64(st.Read))
+		count(descStreamDropped, uint64(st.Dropped))
+		count(descStreamUnlogged, uint64(st.Unlogged))
+		count(descStreamGaps, uint64(st.Gaps))
+		gauge(descStreamWaiting, int64(st.Waiting))
+		gauge(descStreamUnsaved, int64(st.Unsaved))
+	}
 }
 
 // emitter returns what sends gauges and counters to ch.

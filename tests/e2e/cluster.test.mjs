@@ -3,7 +3,7 @@
 // E2E_FULL runs every scenario with every client; else each runs with some.
 import { test } from "node:test";
 import assert from "node:assert/strict";
-import { Run, ask, modes, next, same, session, transport, until, versions } from "./lib/clients.mjs";
+import { Run, ask, modes, same, until, versions } from "./lib/clients.mjs";
 import { missing } from "./lib/balancer.mjs";
 import { startNode, startPrograms, startServers } from "./lib/cluster.mjs";
 import { matrix } from "./lib/matrix.mjs";
@@ -123,6 +123,75 @@ test("a node is killed", { skip: notHere("nginx") }, async (t) => {
       assert.equal(members.length, 3);
       for (const { node } of members) assert.notEqual(node, "node1");
     });
+  } finally {
+    leave();
+    await cluster.stop();
+  }
+});
+
+test("a rolling restart under traffic", { skip: notHere("haproxy") }, async (t) => {
+  // Balancers have a moment to notice that a node stops.
+  const flags = ["--shutdown-delay", "2500ms", "--shutdown-window", "1s"];
+  const cluster = await startPrograms("haproxy", "plain", { flags });
+  const room = "rolling";
+  const fresh = new Map(); // client -> how often it wasn't recovered
+  const join = (socket, name) => {
+    let first = true;
+    socket.on("connect", () => {
+      if (!first && !socket.recovered) fresh.set(name, (fresh.get(name) ?? 0) + 1);
+      if (!socket.recovered) socket.emit("join", { room });
+      first = false;
+    });
+  };
+  try {
+    const receivers = [];
+    for (const mode of Object.keys(modes)) {
+      for (let i = 0; i < 3; i++) {
+        const [socket] = await visit(cluster, "4.8", mode);
+        const got = [];
+        join(socket, `${mode} ${i}`);
+        socket.on("message", ({ data }) => got.push(data));
+        await ask(socket, "join", { room });
+        receivers.push({ name: `${mode} ${i}`, socket, got });
+      }
+    }
+    const [sender] = await visit(cluster, "4.8", "websocket");
+    join(sender, "sender");
+    await ask(sender, "join", { room });
+
+    const sent = []; // what the server has acknowledged
+    const doubtful = new Set(); // what it may have got
+    let going = true;
+    const traffic = (async () => {
+      for (let n = 0; going; n++) {
+        await until(() => sender.connected, "the sender is connected", 30_000);
+        try {
+          const answer = await sender.timeout(3000).emitWithAck("send", { room, data: n });
+          if (answer.ok) sent.push(n);
+        } catch {
+          doubtful.add(n);
+        }
+        await new Promise((resolve) => setTimeout(resolve, 5));
+      }
+    })();
+    for (const [i, old] of cluster.nodes.entries()) {
+      await old.stop();
+      cluster.nodes[i] = await startNode(`node${i + 1}`, cluster.redis.url, { listen: old.address, flags });
+      const ready = async () => (await fetch(`${cluster.nodes[i].url}/readyz`)).ok;
+      await until(ready, "the new node is ready");
+      await new Promise((resolve) => setTimeout(resolve, 1500)); // and the balancer knows it
+    }
+    going = false;
+    await traffic;
+    for (const { name, socket, got } of receivers) {
+      await t.test(`${name} got all of it, once and in order`, async () => {
+        await until(() => socket.connected && got.at(-1) >= sent.at(-1), `the last message (has ${got.at(-1)} of ${sent.at(-1)})`);
+        assert.deepEqual(got, [...new Set(got)].sort((a, b) => a - b), "twice, or out of order");
+        assert.deepEqual(sent.filter((n) => !got.includes(n)), [], "lost");
+        assert.equal(fresh.get(name), undefined, "not recovered");
+      });
+    }
+    t.diagnostic(`${sent.length} messages sent, ${doubtful.size} in doubt`);
   } finally {
     leave();
     await cluster.stop();

@@ -34,10 +34,10 @@ async function start(kind, variant, startNode) {
 
 /** Three test servers. config is theirs, with the adapter to use. */
 export const startServers = (config, kind = "nginx", variant = "plain") =>
-  start(kind, variant, (node, redis) => startServer({ adapter: "classic", ...config, redis, node }));
+  start(kind, variant, (node, redis) => startServer({ adapter: "streams", ...config, redis, node }));
 
 /** Starts node1, node2 or node3 of startPrograms, the second time at its old address. */
-export function startNode(name, redis, { listen, adapter = process.env.E2E_ADAPTER ?? "classic", flags = [] } = {}) {
+export function startNode(name, redis, { listen, adapter = "streams", flags = [] } = {}) {
   const all = ["--redis", redis, "--adapter", adapter, "--node-name", name, "--trusted-proxies", "127.0.0.1", "--limits-sessions-per-ip", "off"];
   all.push("--shutdown-window", "500ms", "--shutdown-grace", "500ms");
   return startProgram({ listen, flags: [...all, ...flags] });

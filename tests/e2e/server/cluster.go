@@ -47,10 +47,12 @@ func join(c config, cfg *server.Config) (*peers, error) {
 
 func driver(adapter string, rdb *redis.Client) adapters.Driver {
 	switch adapter {
+	case "classic":
+		return redisadapter.PubSub(rdb, redisadapter.Config{})
 	case "sharded":
 		return redisadapter.ShardedPubSub(rdb, redisadapter.Config{})
 	}
-	return redisadapter.PubSub(rdb, redisadapter.Config{})
+	return redisadapter.Streams(rdb, redisadapter.StreamsConfig{})
 }
 
 func (ps *peers) serve(sio *server.Server) { ps.served <- ps.node.Serve(ps.listener, sio) }
