@@ -169,21 +169,34 @@ func TestRenew(t *testing.T) {
 			t.Errorf("got %q, want %q", s, want)
 		}
 	}
+	// A heartbeat that comes right behind a message may be read together with it, and
+	// is no rest then: the next is.
+	rest := func() {
+		t.Helper()
+		for {
+			write(text("3"), "3")
+			select {
+			case err := <-renewed:
+				if err != engine.ErrRenew {
+					t.Fatal(err)
+				}
+				return
+			case <-time.After(50 * time.Millisecond):
+			}
+		}
+	}
 	call()
 	write(text("40"), "40") // the first
+	if err := <-renewed; err != engine.ErrRenew {
+		t.Fatal(err)
+	}
 	for range 3 {
-		if err := <-renewed; err != engine.ErrRenew {
-			t.Fatal(err)
-		}
 		half := text("a message cut in two")
 		client.Write(half[:8]) // of a frame: not at rest
 		call()
 		write(half[8:], "a message cut in two")
 		write(text("a longer message"), "a longer message")
-		write(text("3"), "3")
-	}
-	if err := <-renewed; err != engine.ErrRenew {
-		t.Fatal(err)
+		rest()
 	}
 	client.Close()
 	call()
