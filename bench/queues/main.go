@@ -1,0 +1,389 @@
+// Command queues measures Roomcast's message queues in Redis beside BullMQ and
+// asynq: the same work, one Redis server, in turns. scripts/bench queues runs it.
+//
+// It measures the path between a program and the store: no sockets are in it, and
+// Roomcast's part is its Broker with queues/redisqueue. A message is 64 bytes, the
+// handler does nothing.
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"golang.org/x/sys/unix"
+)
+
+// Scenarios, and how long each is measured.
+var scenarios = []struct {
+	name, title string
+	length      time.Duration
+	metrics     []string
+}{
+	{"throughput", "64 publishers, one message a call", 3 * time.Second, []string{"rate", "app", "redis"}},
+	{"batch", "one publisher, 100 messages a call", 3 * time.Second, []string{"rate", "app", "redis"}},
+	{"paced", "1,000 messages per second", 3 * time.Second, []string{"p50", "p99"}},
+	{"idle", "a message every 200 ms", 3 * time.Second, []string{"p50", "requests"}},
+}
+
+var units = map[string]string{
+	"rate": "messages per s", "app": "app CPU, µs per message", "redis": "Redis CPU, µs per message",
+	"p50": "p50 from publish to handler, ms", "p99": "p99 from publish to handler, ms", "requests": "requests to Redis per s without messages",
+}
+
+var peers = []string{"asynq", "bullmq", "roomcast"}
+
+func main() {
+	if len(os.Args) > 1 && os.Args[1] == "peer" {
+		if err := runPeer(os.Args[2], os.Args[3], os.Args[4]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	if err := bench(os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// result is one run of a scenario with one peer.
+type result struct {
+	Time     time.Time          `json:"time"`
+	Scenario string             `json:"scenario"`
+	Peer     string             `json:"peer"`
+	Round    int                `json:"round"`
+	Quick    bool               `json:"quick,omitempty"`
+	Metrics  map[string]float64 `json:"metrics,omitempty"`
+	Error    string             `json:"error,omitempty"`
+}
+
+func bench(args []string) error {
+	flags := flag.NewFlagSet("scripts/bench queues", flag.ExitOnError)
+	root := flags.String("root", "..", "folder of the repository")
+	rounds := flags.Int("rounds", 5, "runs of each scenario with each peer")
+	quick := flags.Bool("quick", false, "one short round: shows that all works, not how fast")
+	chosen := flags.String("peers", strings.Join(peers, ","), "which peers")
+	only := flags.String("scenarios", "", "which scenarios, separated by commas; empty: all")
+	fsync := flags.String("appendfsync", "", "run Redis with an append-only file: everysec or always")
+	save := flags.Bool("update-docs", false, "write all runs to bench/results")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if *quick {
+		*rounds = 1
+	}
+	order := strings.Split(*chosen, ",")
+	var all []result
+	for _, sc := range scenarios {
+		if *only != "" && !slices.Contains(strings.Split(*only, ","), sc.name) {
+			continue
+		}
+		for round := 1; round <= *rounds; round++ {
+			for _, peer := range order {
+				length := sc.length
+				if *quick {
+					length = 700 * time.Millisecond
+				}
+				res := result{Time: time.Now().UTC().Truncate(time.Second), Scenario: sc.name, Peer: peer, Round: round, Quick: *quick}
+				metrics, err := measure(*root, peer, sc.name, *fsync, length)
+				if err != nil {
+					res.Error = err.Error()
+				}
+				res.Metrics = metrics
+				all = append(all, res)
+				fmt.Printf("%-10s round %d  %-8s  %s %s\n", sc.name, round, peer, figures(metrics, sc.metrics), res.Error)
+			}
+			slices.Reverse(order) // who goes first may matter
+		}
+	}
+	fmt.Println("\n" + table(all))
+	if *save {
+		b, err := json.MarshalIndent(all, "", "\t")
+		if err != nil {
+			return err
+		}
+		name := filepath.Join(*root, "bench", "results", "queues-"+time.Now().UTC().Format(time.DateOnly)+".json")
+		if err := os.WriteFile(name, append(b, '\n'), 0o644); err != nil {
+			return err
+		}
+	}
+	for _, res := range all {
+		if res.Peer == "roomcast" && res.Error != "" {
+			return errors.New("bench: a run of Roomcast broke off: " + res.Error)
+		}
+	}
+	return nil
+}
+
+func figures(metrics map[string]float64, names []string) string {
+	var parts []string
+	for _, name := range names {
+		if v, ok := metrics[name]; ok {
+			parts = append(parts, fmt.Sprintf("%s %.3g", name, v))
+		}
+	}
+	return strings.Join(parts, "  ")
+}
+
+// table shows the medians of all peers.
+func table(all []result) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "| | %s | ours × asynq | ours × BullMQ |\n|---|%s\n", strings.Join(peers, " | "), strings.Repeat("---|", len(peers)+2))
+	for _, sc := range scenarios {
+		for _, metric := range sc.metrics {
+			var values []float64
+			for _, peer := range peers {
+				values = append(values, median(all, sc.name, metric, peer))
+			}
+			if slices.Max(values) == 0 {
+				continue
+			}
+			fmt.Fprintf(&b, "| %s: %s |", sc.title, units[metric])
+			for _, v := range values {
+				fmt.Fprintf(&b, " %s |", figure(v))
+			}
+			ours := values[len(values)-1]
+			for _, v := range values[:len(values)-1] {
+				if v == 0 || ours == 0 {
+					b.WriteString(" – |")
+				} else {
+					fmt.Fprintf(&b, " %.2g |", ours/v)
+				}
+			}
+			b.WriteString("\n")
+		}
+	}
+	return b.String()
+}
+
+func figure(v float64) string {
+	switch {
+	case v == 0:
+		return "–"
+	case v >= 100:
+		return strconv.FormatFloat(v, 'f', 0, 64)
+	}
+	return strconv.FormatFloat(v, 'g', 3, 64)
+}
+
+func median(all []result, scenario, metric, peer string) float64 {
+	var values []float64
+	for _, res := range all {
+		if v, ok := res.Metrics[metric]; ok && res.Scenario == scenario && res.Peer == peer && res.Error == "" {
+			values = append(values, v)
+		}
+	}
+	if len(values) == 0 {
+		return 0
+	}
+	slices.Sort(values)
+	return values[len(values)/2]
+}
+
+// report is what a peer says: at first which processes it has, at last what it has done.
+type report struct {
+	PIDs      []int     `json:"pids"`
+	Messages  int       `json:"messages"`
+	Latencies []float64 `json:"latencies"` // ms
+}
+
+// measure runs a scenario with a peer against a fresh Redis server.
+func measure(root, peer, scenario, fsync string, length time.Duration) (map[string]float64, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), length+30*time.Second)
+	defer cancel()
+	addr, stop, err := startRedis(ctx, fsync)
+	if err != nil {
+		return nil, err
+	}
+	defer stop()
+	rdb := redis.NewClient(&redis.Options{Addr: addr, DisableIdentity: true})
+	defer rdb.Close()
+
+	own, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.CommandContext(ctx, own, "peer", peer, scenario, addr)
+	if peer == "bullmq" {
+		cmd = exec.CommandContext(ctx, "node", filepath.Join(root, "bench", "node", "bullmq.mjs"), scenario, addr)
+	}
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	defer func() {
+		_ = in.Close() // it ends then
+		_ = cmd.Wait()
+	}()
+	lines := bufio.NewScanner(out)
+	lines.Buffer(nil, 16<<20)
+	// It says when it has warmed up, is told when to stop, and answers what it has done.
+	next := func(r *report) error {
+		if !lines.Scan() {
+			return fmt.Errorf("%s has ended", peer)
+		}
+		return json.Unmarshal(lines.Bytes(), r)
+	}
+	var begun, done report
+	if err := next(&begun); err != nil {
+		return nil, err
+	}
+	var quiet float64
+	if scenario == "idle" {
+		before, err := infoNumber(ctx, rdb, "stats", "total_reads_processed")
+		if err != nil {
+			return nil, err
+		}
+		time.Sleep(length)
+		after, err := infoNumber(ctx, rdb, "stats", "total_reads_processed")
+		if err != nil {
+			return nil, err
+		}
+		quiet = (after - before - 1) / length.Seconds()
+	}
+	use := func() (app, server time.Duration, err error) {
+		for _, pid := range begun.PIDs {
+			cpu, err := cpuOf(pid)
+			if err != nil {
+				return 0, 0, err
+			}
+			app += cpu
+		}
+		server, err = redisCPU(ctx, rdb)
+		return app, server, err
+	}
+	if _, err := io.WriteString(in, "go\n"); err != nil {
+		return nil, err
+	}
+	if err := next(&report{}); err != nil { // it has warmed up
+		return nil, err
+	}
+	began := time.Now()
+	app, server, err := use()
+	if err != nil {
+		return nil, err
+	}
+	time.Sleep(length)
+	app2, server2, err := use()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := io.WriteString(in, "stop\n"); err != nil {
+		return nil, err
+	}
+	took := time.Since(began)
+	if err := next(&done); err != nil {
+		return nil, err
+	}
+	if done.Messages == 0 {
+		return nil, errors.New("nothing was done")
+	}
+	n := float64(done.Messages)
+	metrics := map[string]float64{
+		"rate":  n / took.Seconds(),
+		"app":   float64((app2 - app).Microseconds()) / n,
+		"redis": float64((server2 - server).Microseconds()) / n,
+	}
+	if scenario == "idle" {
+		metrics["requests"] = max(quiet, 0)
+	}
+	if l := done.Latencies; len(l) > 0 {
+		slices.Sort(l)
+		metrics["p50"], metrics["p99"] = l[len(l)/2], l[len(l)*99/100]
+	}
+	return metrics, nil
+}
+
+// startRedis starts a server on a free port, with its data in a folder that is deleted afterwards.
+func startRedis(ctx context.Context, fsync string) (addr string, stop func(), err error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", nil, err
+	}
+	addr = l.Addr().String()
+	_ = l.Close()
+	dir, err := os.MkdirTemp("", "bench-queues-")
+	if err != nil {
+		return "", nil, err
+	}
+	_, port, _ := net.SplitHostPort(addr)
+	args := []string{"--bind", "127.0.0.1", "--port", port, "--dir", dir, "--save", "", "--logfile", filepath.Join(dir, "log")}
+	if fsync != "" {
+		args = append(args, "--appendonly", "yes", "--appendfsync", fsync)
+	}
+	cmd := exec.Command("redis-server", args...)
+	cmd.SysProcAttr = &unix.SysProcAttr{Pdeathsig: unix.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		return "", nil, err
+	}
+	stop = func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		_ = os.RemoveAll(dir)
+	}
+	rdb := redis.NewClient(&redis.Options{Addr: addr, DisableIdentity: true, MaxRetries: -1})
+	defer rdb.Close()
+	for range 500 {
+		if rdb.Ping(ctx).Err() == nil {
+			return addr, stop, nil
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	stop()
+	return "", nil, errors.New("bench: redis-server doesn't answer")
+}
+
+func infoNumber(ctx context.Context, rdb *redis.Client, section, name string) (float64, error) {
+	text, err := rdb.Info(ctx, section).Result()
+	if err != nil {
+		return 0, err
+	}
+	_, rest, _ := strings.Cut(text, "\n"+name+":")
+	value, _, _ := strings.Cut(rest, "\r")
+	return strconv.ParseFloat(value, 64)
+}
+
+// redisCPU is the time that the server has worked.
+func redisCPU(ctx context.Context, rdb *redis.Client) (time.Duration, error) {
+	var sum float64
+	for _, name := range []string{"used_cpu_user", "used_cpu_sys"} {
+		v, err := infoNumber(ctx, rdb, "cpu", name)
+		if err != nil {
+			return 0, err
+		}
+		sum += v
+	}
+	return time.Duration(sum * 1e9), nil
+}
+
+// cpuOf is the time that a process has worked, from the kernel's clock of it.
+func cpuOf(pid int) (time.Duration, error) {
+	const sched = 2 // CPUCLOCK_SCHED of linux/posix-timers.h
+	var ts unix.Timespec
+	if err := unix.ClockGettime(int32(^pid<<3|sched), &ts); err != nil {
+		return 0, fmt.Errorf("bench: CPU time of process %d: %w", pid, err)
+	}
+	return time.Duration(ts.Nano()), nil
+}
