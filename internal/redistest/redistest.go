@@ -5,6 +5,7 @@ package redistest
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -78,33 +79,51 @@ func (s *Server) Restart() {
 	s.t.Helper()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		err := s.start(deadline)
+		if err == nil {
+			return
+		}
+		// A process that is being started has all our open files for a moment, the listener among
+		// them by which the port was found free.
+		if time.Now().After(deadline) || !strings.Contains(err.Error(), "Address already in use") {
+			s.t.Fatal(err)
+		}
+	}
+}
+
+// start starts the process and waits until it answers.
+func (s *Server) start(deadline time.Time) error {
 	host, port, _ := net.SplitHostPort(s.Addr)
+	logfile := s.dir + "/redis.log"
+	_ = os.Remove(logfile)
 	cmd := exec.Command(binary(s.t), append([]string{
 		"--bind", host, "--port", port, "--dir", s.dir, "--save", "", "--appendonly", "no",
-		"--logfile", s.dir + "/redis.log", "--daemonize", "no", "--protected-mode", "no",
+		"--logfile", logfile, "--daemonize", "no", "--protected-mode", "no",
 	}, s.args...)...)
 	cmd.SysProcAttr = dieWithUs()
 	if err := cmd.Start(); err != nil {
-		s.t.Fatal(err)
+		return err
 	}
 	done := make(chan struct{})
 	go func() { _ = cmd.Wait(); close(done) }()
 	s.cmd, s.done = cmd, done
 	c := redis.NewClient(&redis.Options{Addr: s.Addr, DisableIdentity: true, MaxRetries: -1})
 	defer c.Close()
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for ; ; time.Sleep(10 * time.Millisecond) {
 		err := c.Ping(context.Background()).Err()
 		if err == nil {
-			return
+			return nil
 		}
 		select {
 		case <-done:
-			log, _ := os.ReadFile(s.dir + "/redis.log")
-			s.t.Fatalf("redis-server ended at its start:\n%s", log)
+			s.cmd = nil
+			log, _ := os.ReadFile(logfile)
+			return fmt.Errorf("redis-server ended at its start:\n%s", log)
 		default:
 		}
 		if time.Now().After(deadline) {
-			s.t.Fatal("redis-server doesn't answer: ", err)
+			return fmt.Errorf("redis-server doesn't answer: %w", err)
 		}
 	}
 }
@@ -203,12 +222,18 @@ func (c *Cluster) Client() *redis.ClusterClient {
 
 func freeAddr(t testing.TB) string { return fmt.Sprintf("127.0.0.1:%d", freePort(t)) }
 
+// freePort returns a port below those that the system gives to connections: one of them could
+// take a port before the server has it, or while it is down.
 func freePort(t testing.TB) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		port := 10_000 + rand.IntN(22_000)
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err == nil {
+			_ = l.Close()
+			return port
+		}
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	t.Fatal("no free port for a redis-server")
+	return 0
 }

@@ -42,6 +42,9 @@ func Run(t *testing.T, open func(*testing.T) queues.Store, o Options) {
 		{"inbox", inboxTests}, {"topic", topicTests}, {"node", nodeTests},
 	} {
 		t.Run(group.name, func(t *testing.T) {
+			if o.Parallel {
+				t.Parallel()
+			}
 			names := make([]string, 0, len(group.tests))
 			for name := range group.tests {
 				names = append(names, name)

@@ -15,7 +15,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	_ = flag.Set("test.parallel", "32") // they wait most of the time
+	_ = flag.Set("test.parallel", "24") // they wait most of the time
 	goleak.VerifyTestMain(m)
 }
 
@@ -35,14 +35,16 @@ func open(t testing.TB, rdb redis.UniversalClient, cfg redisqueue.Config) queues
 }
 
 // Many tests run at once, since they wait for Redis' clock most of the time. Each has keys of its own.
-var conformance = queuetest.Options{Unit: 150 * time.Millisecond, Parallel: true}
+var conformance = queuetest.Options{Unit: 400 * time.Millisecond, Parallel: true}
 
 func TestConformance(t *testing.T) {
+	t.Parallel()
 	rdb := redistest.Start(t).Client()
 	queuetest.Run(t, func(t *testing.T) queues.Store { return open(t, rdb, redisqueue.Config{Prefix: t.Name() + ":"}) }, conformance)
 }
 
 func TestConformanceOnCluster(t *testing.T) {
+	t.Parallel()
 	rdb := redistest.StartCluster(t).Client()
 	queuetest.Run(t, func(t *testing.T) queues.Store { return open(t, rdb, redisqueue.Config{Prefix: t.Name() + "*"}) }, conformance)
 }

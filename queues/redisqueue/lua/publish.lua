@@ -15,6 +15,7 @@ if C.publishPaused == 1 then
 	return { err = 'PAUSED publishing is paused' }
 end
 turn()
+if string.find(Q, '{q:$', 1, true) then line() end -- its numbers are used elsewhere
 
 local count, dropped, results = tonumber(ARGV[3]), 0, {}
 

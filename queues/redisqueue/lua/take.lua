@@ -2,10 +2,12 @@
 -- grace, messages, bytes (0: no limit), 1 if it settles at once.
 
 -- line sees to it that no fence is issued twice: it grows with the clock as well as by hand-outs, and leaps when
--- Redis has another history than the one in which the last fence was issued, after a restart or a failover.
+-- Redis has another history than the one in which the last fence was issued, after a restart or a failover. So
+-- does the number of the last message.
 local function line()
 	local id = string.match(call('INFO', 'replication'), 'master_replid:(%x+)') or ''
 	if id == S.line then return end
+	if S.line ~= '' then S.seq = S.seq + 1048576 end
 	S.line = id
 	S.fence = math.max(S.fence + 1048576, (now - 1700000000000) * 2048)
 end
