@@ -38,6 +38,13 @@ type nodeConfig struct {
 	Groups int     // rooms; every event goes to one of them or to all
 }
 
+// emitted is what clients ask a node to send to a room.
+type emitted struct {
+	Room             string
+	N                int
+	Volatile, Binary bool
+}
+
 // report is what a node says of itself, every second.
 type report struct {
 	Recovered, CutOff, Unkept int64
@@ -66,6 +73,16 @@ func runNode(text string) error {
 	ns := io_.Of("/")
 	server.OnAck(ns, "join", func(_ context.Context, s *server.Socket, room string) (bool, error) {
 		return s.Recovered(), s.Join(room)
+	})
+	server.OnAck(ns, "emit", func(ctx context.Context, _ *server.Socket, m emitted) (bool, error) {
+		to := ns.To(m.Room)
+		if m.Volatile {
+			to = to.Volatile()
+		}
+		if m.Binary {
+			return true, to.Emit(ctx, "n", m.N, []byte{1, 2, 3})
+		}
+		return true, to.Emit(ctx, "n", m.N)
 	})
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
