@@ -141,8 +141,9 @@ func (s *Socket) resume(ctx context.Context, private string, offset *string) (r 
 // maxPrivate is how long a private id may be, in bytes; ours have 20.
 const maxPrivate = 64
 
-// takeTime is how long the log may take to find a session.
-const takeTime = 3 * time.Second
+// takeTime is how long the log may take to find a session: longer than a change
+// is waited for, since a client is better off a little later than without what it missed.
+const takeTime = 6 * time.Second
 
 // load takes the session if nothing that it has to be told can be missing.
 func (s *Socket) load(ctx context.Context, private string, offset *string) (_ *resumed, why string) {
@@ -205,6 +206,9 @@ func (s *Socket) release(r *resumed) {
 	s.ns.log.Save(&state, s.ns.reg.cfg.Recovery.MaxDisconnection, func(error) {})
 }
 
+// enterTime is how long a client waits for its state to be kept.
+const enterTime = 3 * time.Second
+
 // prepareState has the socket's state kept before the client hears of it. If
 // that can't be, the socket does without recovery.
 func (s *Socket) prepareState(resume *resumed) {
@@ -227,7 +231,7 @@ func (s *Socket) prepareState(resume *resumed) {
 	saved := make(chan error, 1)
 	ns.log.Save(state, ns.reg.cfg.Recovery.MaxDisconnection, func(err error) { saved <- err })
 	ns.order.Unlock()
-	timer := time.NewTimer(saveTime)
+	timer := time.NewTimer(enterTime)
 	defer timer.Stop()
 	select {
 	case err := <-saved:

@@ -40,6 +40,9 @@ var (
 	descRooms        = desc("rooms", "Rooms with members on this node, the sockets' own among them.")
 	descJoins        = desc("joins_total", "Sockets that joined a namespace.")
 	descRefused      = desc("joins_refused_total", "Sockets that were refused by a namespace.")
+	descFresh        = desc("recovery_fresh_total", "Clients that wanted to continue an earlier connection and got a fresh session, by reason.", "reason")
+	descCutOff       = desc("recovery_cut_off_total", "Sockets that were sent away to a fresh session, since they may have missed events.")
+	descUnkept       = desc("recovery_unkept_total", "Sockets that connected while their state could not be kept: they can't be recovered.")
 	descRecoveries   = desc("recoveries_total", "Clients that wanted to continue an earlier connection, by what became of it.", "outcome")
 	descReceived     = desc("packets_received_total", "Socket.IO packets from clients.")
 	descSent         = desc("packets_sent_total", "Socket.IO packets to clients, one for each receiver.")
@@ -58,7 +61,7 @@ type collector func() server.Stats
 func (collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		descSessions, descOpened, descUpgraded, descClosed, descMessagesIn, descPacketsOut, descPayloadOut,
-		descRejected, descSockets, descNamespaces, descRooms, descJoins, descRefused, descRecoveries,
+		descRejected, descSockets, descNamespaces, descRooms, descJoins, descRefused, descRecoveries, descFresh, descCutOff, descUnkept,
 		descReceived, descSent, descBroadcasts, descUnhandled, descLateAcks, descThrottled, descUnseen, descPanics, descHandlerError,
 	} {
 		ch <- d
@@ -102,6 +105,11 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	count(descRefused, uint64(n.Refused))
 	count(descRecoveries, uint64(n.Recovered), "recovered")
 	count(descRecoveries, uint64(n.NotRecovered), "fresh")
+	for reason, k := range n.Fresh {
+		count(descFresh, uint64(k), reason)
+	}
+	count(descCutOff, uint64(n.CutOff))
+	count(descUnkept, uint64(n.Unkept))
 	count(descReceived, uint64(n.Received))
 	count(descSent, uint64(n.Sent))
 	count(descBroadcasts, uint64(n.Broadcasts))

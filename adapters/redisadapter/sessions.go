@@ -18,7 +18,8 @@ import (
 // the node that wrote it last: who takes a session over replaces it first, and
 // what the former node still writes has no effect.
 type sessionStore struct {
-	d *StreamsDriver
+	d      *StreamsDriver
+	gather gatherer
 
 	mu      sync.Mutex
 	streams map[string]*stream
@@ -91,7 +92,7 @@ return 1`
 
 func newSessionStore(d *StreamsDriver) *sessionStore {
 	st := &sessionStore{
-		d: d, kept: map[string]*keptSession{}, taken: map[takenFrom][]string{}, keep: 2 * time.Minute,
+		d: d, gather: gatherer{rdb: d.rdb}, kept: map[string]*keptSession{}, taken: map[takenFrom][]string{}, keep: 2 * time.Minute,
 		wake: make(chan struct{}, 1), nodeUp: make(chan struct{}, 1),
 	}
 	st.life, st.stop = context.WithCancel(context.Background())
@@ -405,7 +406,7 @@ func (st *sessionStore) take(ctx context.Context, a *streamAdapter, private stri
 		if err := st.unbusy(ctx, private); err != nil {
 			return nil, err
 		}
-		value, err := st.d.rdb.Get(ctx, st.key(private)).Result()
+		value, err := st.get(ctx, st.key(private))
 		if errors.Is(err, redis.Nil) {
 			return nil, adapters.ErrUnknown
 		}
@@ -429,11 +430,11 @@ func (st *sessionStore) take(ctx context.Context, a *streamAdapter, private stri
 		if err != nil {
 			return nil, err
 		}
-		n, err := st.d.rdb.Eval(ctx, replaceSession, []string{st.key(private)}, digest(value), next, connectedTTL.Milliseconds()).Int()
-		if err != nil {
+		replace := redis.NewCmd(ctx, "EVAL", replaceSession, 1, st.key(private), digest(value), next, connectedTTL.Milliseconds())
+		if err := st.gather.do(ctx, replace); err != nil {
 			return nil, err
 		}
-		if n != 1 {
+		if n, _ := replace.Int(); n != 1 {
 			continue // somebody has changed it meanwhile
 		}
 		st.own(private, digest(next))
@@ -445,6 +446,14 @@ func (st *sessionStore) take(ctx context.Context, a *streamAdapter, private stri
 	return nil, adapters.ErrTaken
 }
 
+func (st *sessionStore) get(ctx context.Context, key string) (string, error) {
+	cmd := redis.NewStringCmd(ctx, "GET", key)
+	if err := st.gather.do(ctx, cmd); err != nil {
+		return "", err
+	}
+	return cmd.Val(), nil
+}
+
 // judge looks at whether the node of a session that seems to be connected lives, or did so recently,
 // and up to where it had nothing for its sessions.
 func (st *sessionStore) judge(ctx context.Context, a *streamAdapter, r *savedSession) error {
@@ -454,7 +463,7 @@ func (st *sessionStore) judge(ctx context.Context, a *streamAdapter, r *savedSes
 	if r.node == st.d.node {
 		return nil
 	}
-	value, err := st.d.rdb.Get(ctx, st.nodeKey(r.node)).Result()
+	value, err := st.get(ctx, st.nodeKey(r.node))
 	if errors.Is(err, redis.Nil) {
 		return adapters.ErrUnknown // it died too long ago
 	}

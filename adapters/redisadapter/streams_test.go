@@ -31,6 +31,11 @@ func newStreamNode(t *testing.T, addr string, cfg redisadapter.StreamsConfig) *s
 	link := redistest.NewLink(t, addr)
 	rdb := redis.NewClient(&redis.Options{Addr: link.Addr, DisableIdentity: true})
 	t.Cleanup(func() { _ = rdb.Close() })
+	return startStreamNode(t, rdb, link, cfg)
+}
+
+func startStreamNode(t *testing.T, rdb redis.UniversalClient, link *redistest.Link, cfg redisadapter.StreamsConfig) *streamNode {
+	t.Helper()
 	n := &streamNode{link: link, driver: redisadapter.Streams(rdb, cfg)}
 	var err error
 	n.io, err = server.New(server.Config{
@@ -55,8 +60,10 @@ func newStreamNode(t *testing.T, addr string, cfg redisadapter.StreamsConfig) *s
 	})
 	n.Server = servertest.Serve(t, n.io)
 	t.Cleanup(func() {
-		link.Mend()
-		link.Release()
+		if link != nil {
+			link.Mend()
+			link.Release()
+		}
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
 		if err := n.io.Shutdown(ctx); err != nil {
@@ -134,6 +141,32 @@ func TestRecoverElsewhere(t *testing.T) {
 				d.Leave()
 			})
 		}
+	}
+}
+
+// TestRecoverOnCluster: the same on a Redis Cluster, where sessions and streams are on different servers.
+func TestRecoverOnCluster(t *testing.T) {
+	r := redistest.StartCluster(t)
+	cfg := redisadapter.StreamsConfig{Streams: 2, Patience: 20 * time.Second}
+	a, b := startStreamNode(t, r.Client(), nil, cfg), startStreamNode(t, r.Client(), nil, cfg)
+	ctx := t.Context()
+	for range 5 { // with keys of different slots
+		c := a.Connect("/")
+		c.Call("join", "r")
+		b.ns.To("r").Emit(ctx, "n", 1)
+		_, offset := take(c)
+		b.ns.To("r").Emit(ctx, "n", 2)
+		d := back(b, c, offset)
+		a.ns.To("r").Emit(ctx, "n", 3)
+		for want := 2; want <= 3; want++ {
+			if n, _ := take(d); n != want {
+				t.Errorf("%d came, expected %d", n, want)
+			}
+		}
+		if got := stateOf(t, d); !got.Recovered || got.Room != "r" {
+			t.Errorf("%+v: %v", got, b.io.Stats().Namespaces.Fresh)
+		}
+		d.Leave()
 	}
 }
 

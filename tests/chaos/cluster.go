@@ -115,7 +115,7 @@ func (cl *cluster) join(n int, j jitter) error {
 		cl.clients = append(cl.clients, c)
 		cl.run.Go(func() { c.run(ctx) })
 		if i%100 == 99 {
-			time.Sleep(20 * time.Millisecond)
+			time.Sleep(100 * time.Millisecond)
 		}
 	}
 	return cl.wait(60*time.Second, func(c *client) bool { return c.backAt.Load() > 0 })
