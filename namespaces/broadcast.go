@@ -236,19 +236,16 @@ func (b Broadcast) Call(ctx context.Context, event string, args ...any) ([]*Answ
 	gone := 0
 	var other error // why there is no answer of a socket that is still here
 	for range asked.sockets {
-		select {
-		case o := <-asked.outcomes:
-			if o.err != nil {
-				if errors.Is(o.err, ErrDisconnected) {
-					gone++
-				} else {
-					other = o.err
-				}
-				continue
-			}
-			answers = append(answers, &Answer{o.socket.id, o.args})
-		case <-ctx.Done():
+		o, ok := asked.next(ctx)
+		switch {
+		case !ok:
 			return answers, errors.Join(err, other, ackError(ctx))
+		case o.err == nil:
+			answers = append(answers, &Answer{o.socket.id, o.args})
+		case errors.Is(o.err, ErrDisconnected):
+			gone++
+		default:
+			other = o.err
 		}
 	}
 	err = errors.Join(err, other)
@@ -263,6 +260,22 @@ type question struct {
 	id       int64
 	sockets  []*Socket
 	outcomes outcomes
+}
+
+// next returns the next outcome, one that is there already even if ctx has
+// ended: other nodes may have taken all the time.
+func (q *question) next(ctx context.Context) (o outcome, ok bool) {
+	select {
+	case o := <-q.outcomes:
+		return o, true
+	default:
+	}
+	select {
+	case o := <-q.outcomes:
+		return o, true
+	case <-ctx.Done():
+		return outcome{}, false
+	}
 }
 
 // askLocal sends an event with an ack id to its local receivers.

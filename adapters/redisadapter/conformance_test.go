@@ -335,13 +335,14 @@ func testCalls(t *testing.T, s *set) {
 		t.Errorf("%d answers, %v", len(answers), err)
 	}
 
-	// An answer without arguments, and one client that says nothing.
+	// Answers without arguments, one of this node and one of another, and one client that says nothing.
+	go func() { s.clients[0].Next().Ack() }()
 	go func() { s.clients[1].Next().Ack() }()
 	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 	defer cancel()
-	answers, err = s.nodes[0].Of("/").To(s.clients[1].ID(), more.ID()).Call(ctx, "q")
+	answers, err = s.nodes[0].Of("/").To(s.clients[0].ID(), s.clients[1].ID(), more.ID()).Call(ctx, "q")
 	var missing *adapters.MissingError
-	if len(answers) != 1 || answers[0].Args.Len() != 0 || !errors.As(err, &missing) || missing.Acks != 1 {
+	if len(answers) != 2 || answers[0].Args.Len() != 0 || !errors.As(err, &missing) || missing.Acks != 1 {
 		t.Errorf("%d answers, %v", len(answers), err)
 	}
 	more.Next()

@@ -202,6 +202,45 @@ func TestDeadNode(t *testing.T) {
 	}
 }
 
+// Garbage on every channel is counted, and harms nobody.
+func TestGarbage(t *testing.T) {
+	for _, v := range variants[:3] {
+		t.Run(v.name, func(t *testing.T) {
+			srv := redistest.Start(t)
+			s := newSet(t, v, func(*testing.T) redis.UniversalClient { return srv.Client() }, "g", 2)
+			s.join(0, "r")
+			s.join(1, "r")
+			s.recovers()
+			admin := srv.Client()
+			before := s.nodes[0].driver.Stats().Rejected
+			sent := 0
+			for _, channel := range []string{"g#/#", "g#/#r#", "g#", "g#/", "g-request#/#", "g-response#/#", "g-nodes#", "g#/nobody#" + strings.Repeat("x", 1000)} {
+				for _, payload := range []string{
+					"", "garbage", "{", "[]", "null", "{}", "\x93\xa1u\x80\x80", "\xc1", "\xdd\xff\xff\xff\xff", "\x92\xa1u\x82\xa4type\x02\xa4data\x91\xa1e",
+					`{"type":3,"data":{"packet":{"type":2,"data":["disconnect"]},"opts":{}},"uid":"x","nsp":"/"}`, `{"type":5,"requestId":"x"}`,
+					`{"type":8,"requestId":"x","clientCount":-1}`, `{"node":5}`, `{"node":"x","every":-1}`, strings.Repeat("[", 50_000), strings.Repeat("x", 11_000_000),
+				} {
+					if len(payload) > 1_000_000 && channel != "g#/#" {
+						continue
+					}
+					publish := admin.Publish
+					if v.mode != "" {
+						publish = admin.SPublish
+					}
+					if err := publish(t.Context(), channel, payload).Err(); err != nil {
+						t.Fatal(err)
+					}
+					sent++
+				}
+			}
+			s.recovers()
+			if n := s.nodes[0].driver.Stats(); n.Rejected-before < 10 || n.Reconnects > 0 {
+				t.Errorf("of %d messages: %+v", sent, n)
+			}
+		})
+	}
+}
+
 // Nodes that would crash others don't start.
 func TestMixedRefused(t *testing.T) {
 	srv := redistest.Start(t)
