@@ -9,6 +9,7 @@ import (
 	"net"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -31,8 +32,8 @@ type conn struct {
 
 const writeTimeout = 5 * time.Second
 
-// dial connects as client does.
-func dial(ctx context.Context, client *redis.Client, maxMessage int) (*conn, error) {
+// dial connects as client does. arrived is told when something has arrived.
+func dial(ctx context.Context, client *redis.Client, maxMessage int, arrived *atomic.Int64) (*conn, error) {
 	opt := *client.Options()
 	dialer := opt.Dialer
 	c := &conn{max: maxMessage}
@@ -58,13 +59,26 @@ func dial(ctx context.Context, client *redis.Client, maxMessage int) (*conn, err
 		_ = c.client.Close()
 		return nil, err
 	}
-	c.r = bufio.NewReaderSize(c.raw, 64<<10)
+	c.r = bufio.NewReaderSize(timedReader{c.raw, arrived}, 64<<10)
 	return c, nil
 }
 
 func (c *conn) close() {
 	_ = c.raw.Close() // first: the client's Close looks into the connection, and waits for our reading
 	_ = c.client.Close()
+}
+
+// timedReader notes when something has arrived, in Unix nanoseconds: also a part
+// of a large message.
+type timedReader struct {
+	net.Conn
+	at *atomic.Int64
+}
+
+func (r timedReader) Read(b []byte) (int, error) {
+	n, err := r.Conn.Read(b)
+	r.at.Store(time.Now().UnixNano())
+	return n, err
 }
 
 // send writes commands, each with its arguments, in one go.

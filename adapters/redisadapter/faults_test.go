@@ -202,7 +202,8 @@ func TestDeadNode(t *testing.T) {
 	}
 }
 
-// Garbage on every channel is counted, and harms nobody.
+// Garbage on every channel is counted, and harms nobody. It found that a node took
+// itself for deaf while a large message was arriving.
 func TestGarbage(t *testing.T) {
 	for _, v := range variants[:3] {
 		t.Run(v.name, func(t *testing.T) {

@@ -100,7 +100,7 @@ func (s *subscriber) session(ctx context.Context, attempt int) error {
 	if err != nil {
 		return err
 	}
-	c, err := dial(dialing, client, s.bus.cfg.MaxMessage)
+	c, err := dial(dialing, client, s.bus.cfg.MaxMessage, &s.arrived)
 	if err != nil {
 		return err
 	}
@@ -292,7 +292,6 @@ func (s *subscriber) read(c *conn) error {
 		if err := c.read(&p); err != nil {
 			return err
 		}
-		s.arrived.Store(time.Now().UnixNano())
 		switch p.kind {
 		case "message", "pmessage":
 			topics := s.message(&p)
