@@ -131,7 +131,7 @@ func TestRelayRefuses(t *testing.T) {
 		send("an unknown kind", fresh(func(p *piece) { p.kind = 9 }))
 		send("what is no request", fresh(func(p *piece) { p.data = []byte("hello") }))
 		send("for another node", p.append(nil, a.node.keys, b.node.id))
-		send("with another secret", fresh(func(p *piece) {})[:0])
+		send("with another secret", p.append(nil, newKeys(testSecret), a.node.id))
 		if w.store.Send(context.Background(), a.node.id, fresh(func(p *piece) { p.kind = pieceAnswer })); a.node.Stats().Refused.Load() != refused {
 			t.Error("an answer that nobody waits for is no attack")
 		}

@@ -126,7 +126,8 @@ type Registry struct {
 
 	mu       sync.RWMutex
 	names    map[string]*Namespace
-	parents  []*Namespace // dynamic ones, in the order of registration
+	parents  []*Namespace             // dynamic ones, in the order of registration
+	moving   map[string]chan struct{} // names whose adapter is being opened or closed; closed when that is over
 	onNew    []func(*Namespace)
 	children int
 	closed   bool
@@ -163,7 +164,7 @@ func NewRegistry(cfg Config) (*Registry, error) {
 		}
 		cfg.Driver = d
 	}
-	reg := &Registry{cfg: cfg, log: cfg.Logger, attachments: sendable(&cfg), names: map[string]*Namespace{}, born: time.Now(), running: newTally()}
+	reg := &Registry{cfg: cfg, log: cfg.Logger, attachments: sendable(&cfg), names: map[string]*Namespace{}, moving: map[string]chan struct{}{}, born: time.Now(), running: newTally()}
 	reg.life, reg.stop = context.WithCancel(context.Background())
 	_, err := reg.open("/", nil)
 	return reg, err
@@ -294,6 +295,10 @@ var errClosed = errors.New("namespaces: server closed")
 
 // open makes a namespace, unless somebody else just did.
 func (reg *Registry) open(name string, parent *Namespace) (*Namespace, error) {
+	if ns, err := reg.turn(name); ns != nil || err != nil {
+		return ns, err
+	}
+	defer reg.passOn(name)
 	ns := &Namespace{reg: reg, name: name, parent: parent, sockets: map[string]*Socket{}, doubt: 1}
 	ns.hooks.Store(&hooks{})
 	if parent != nil {
@@ -337,6 +342,34 @@ func (reg *Registry) open(name string, parent *Namespace) (*Namespace, error) {
 	return ns, nil
 }
 
+// turn waits until nobody opens or closes the adapter of a name: a driver has one adapter for
+// each. It returns the namespace if there is one by then, and else leaves the name to the
+// caller, who passes it on.
+func (reg *Registry) turn(name string) (*Namespace, error) {
+	for {
+		reg.mu.Lock()
+		ns, moving, closed := reg.names[name], reg.moving[name], reg.closed
+		if ns == nil && moving == nil && !closed {
+			reg.moving[name] = make(chan struct{})
+		}
+		reg.mu.Unlock()
+		switch {
+		case closed:
+			return nil, errClosed
+		case ns != nil || moving == nil:
+			return ns, nil
+		}
+		<-moving
+	}
+}
+
+func (reg *Registry) passOn(name string) {
+	reg.mu.Lock()
+	defer reg.mu.Unlock()
+	close(reg.moving[name])
+	delete(reg.moving, name)
+}
+
 // cleanup forgets a dynamic namespace that nobody is in.
 func (reg *Registry) cleanup(ns *Namespace) {
 	if !reg.cfg.CleanupEmpty || ns.parent == nil {
@@ -350,11 +383,13 @@ func (reg *Registry) cleanup(ns *Namespace) {
 		delete(reg.names, ns.name)
 		delete(ns.parent.children, ns.name)
 		reg.children--
+		reg.moving[ns.name] = make(chan struct{}) // nobody opens it: it was there
 	}
 	ns.mu.Unlock()
 	reg.mu.Unlock()
 	if gone {
 		ns.adapter.Close(context.Background())
+		reg.passOn(ns.name)
 	}
 }
 

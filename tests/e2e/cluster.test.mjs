@@ -26,7 +26,7 @@ matrix(
     config: heartbeat,
     start: (config) => startServers(config, "nginx"),
     skip: notHere("nginx"),
-    thin: full ? 1 : 5,
+    thin: full ? 1 : 6,
   },
   all,
 );
@@ -131,7 +131,7 @@ test("a node is killed", { skip: notHere("nginx") }, async (t) => {
 
 test("a rolling restart under traffic", { skip: notHere("haproxy") }, async (t) => {
   // Balancers have a moment to notice that a node stops.
-  const flags = ["--shutdown-delay", "2500ms", "--shutdown-window", "1s"];
+  const flags = ["--shutdown-delay", "1s", "--shutdown-window", "1s"];
   const cluster = await startPrograms("haproxy", "plain", { flags });
   const room = "rolling";
   const fresh = new Map(); // client -> how often it wasn't recovered
@@ -179,7 +179,7 @@ test("a rolling restart under traffic", { skip: notHere("haproxy") }, async (t) 
       cluster.nodes[i] = await startNode(`node${i + 1}`, cluster.redis.url, { listen: old.address, flags });
       const ready = async () => (await fetch(`${cluster.nodes[i].url}/readyz`)).ok;
       await until(ready, "the new node is ready");
-      await new Promise((resolve) => setTimeout(resolve, 1500)); // and the balancer knows it
+      await new Promise((resolve) => setTimeout(resolve, 500)); // and the balancer knows it
     }
     going = false;
     await traffic;

@@ -16,6 +16,8 @@ async function three(c, options) {
     /** Checks what each socket has received: the first argument of each event. */
     async heard(...expected) {
       await settle(...sockets);
+      // From another node it takes a moment longer.
+      await until(() => inboxes.every((inbox, i) => inbox.length >= expected[i].length), `[${expected.map(String)}] heard`);
       same(inboxes.map((inbox) => inbox.splice(0).map(([word]) => word)), expected);
     },
   };
