@@ -107,8 +107,9 @@ func (c *conn) CloseWrite() error {
 // Close ends both directions: the peer reads what was written, then io.EOF,
 // and its writes fail.
 func (c *conn) Close() error {
-	c.out.close(func(s *stream) { s.ended, s.writerGone = true, true })
+	// First this end reads no more: what the peer writes because of the end is too late, as in a kernel.
 	c.in.close(func(s *stream) { s.readerGone = true })
+	c.out.close(func(s *stream) { s.ended, s.writerGone = true, true })
 	c.SetDeadline(time.Time{}) // stops the timers
 	return nil
 }
