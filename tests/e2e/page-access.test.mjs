@@ -99,9 +99,35 @@ test("the page for everybody", { skip }, async (t) => {
       assert.ok(drawn);
       await tabTo(page, "tab-board", "Shift+Tab");
       await keyboard.press("End");
-      assert.equal((await focus(page)).id, "tab-board");
+      assert.equal((await focus(page)).id, "tab-queues");
+      await inside(ada);
       await keyboard.press("Home");
       assert.equal((await focus(page)).id, "tab-chat");
+    });
+    await t.test("the queue and the inbox", { timeout: 30_000 }, async () => {
+      await keyboard.press("End");
+      await tabTo(page, "worker-start");
+      await keyboard.press("Enter");
+      await until(async () => (await ada.id("worker").getAttribute("data-state")) === "idle", "a worker");
+      await tabTo(page, "publish-1", "Shift+Tab");
+      await keyboard.press("Enter");
+      await until(async () => (await ada.id("lane-done").getByTestId("card").count()) === 1, "the message is done");
+      await tabTo(page, "worker-kill");
+      await keyboard.press("Enter");
+      await until(async () => (await ada.id("worker").count()) === 0, "the worker is gone");
+      await tabTo(page, "inbox-leave");
+      await keyboard.press("Enter");
+      await tabTo(page, "inbox-text");
+      await keyboard.type("to myself");
+      await keyboard.press("Enter");
+      await tabTo(page, "inbox-open", "Shift+Tab");
+      await keyboard.press("Enter");
+      await tabTo(page, "inbox-ack");
+      await keyboard.press("Enter");
+      await until(async () => (await ada.id("letter").getAttribute("data-acked")) === "true", "acknowledged");
+      await tabTo(page, "tab-queues", "Shift+Tab");
+      await keyboard.press("Home");
+      await inside(ada);
     });
     await t.test("the switch, leaving and coming back", { timeout: 30_000 }, async () => {
       await tabTo(page, "polling-only");
@@ -135,6 +161,20 @@ test("the page for everybody", { skip }, async (t) => {
         await ada.id("tab-board").click();
         await inside(ada);
         await measured("board");
+        await ada.id("tab-queues").click();
+        await inside(ada);
+        await ada.id("kind-poison").click();
+        await ada.id("publish-1").click();
+        await ada.id("delay-5").click();
+        await ada.id("publish-10").click();
+        await ada.id("delay-0").click();
+        await until(async () => (await ada.id("lane-ready").getByTestId("card").count()) === 5, "cards");
+        await measured("queues");
+        await ada.id("inbox-leave").click();
+        await until(async () => (await ada.id("inbox").getAttribute("data-state")) === "left", "left");
+        await measured("queues, the inbox closed");
+        await ada.id("inbox-open").click();
+        await until(async () => (await ada.id("inbox").getAttribute("data-state")) === "open", "open");
         await ada.id("disconnect").click();
         await until(async () => (await state(ada)) === "disconnected", "disconnected");
         await measured("disconnected");
@@ -182,7 +222,7 @@ test("the page for everybody", { skip }, async (t) => {
       await say(ada, `a_word_without_end_${"x".repeat(300)}`);
       for (const width of [320, 360, 834]) {
         await page.setViewportSize({ width, height: 740 });
-        for (const tab of ["chat", "board"]) {
+        for (const tab of ["chat", "board", "queues"]) {
           await ada.id(`tab-${tab}`).click();
           await inside(ada);
           const [scroll, outside] = await page.evaluate(() => [
@@ -215,6 +255,10 @@ test("the page for everybody", { skip }, async (t) => {
         await hears(visitor, "look at this");
         await visitor.id("polling-only").click();
         await until(async () => (await transport(visitor)) === "polling" && (await state(visitor)) === "connected", "polling");
+        await visitor.id("tab-queues").click();
+        await inside(visitor);
+        await visitor.id("worker-start").click();
+        await until(async () => (await visitor.id("lane-leased").getByTestId("card").count()) > 0, "a message moves");
         const count = await visitor.page.evaluate(() => started);
         await visitor.context.close();
         return count;

@@ -29,9 +29,10 @@ export function App({ link }: { link: Link }) {
             <h1>Realtime rooms, for every Socket.IO client.</h1>
             <p>Roomcast is a Socket.IO-compatible server in one Go binary. Everything below is live: this page is an ordinary <code>socket.io-client</code> talking to the server it came from.</p>
             <ul class="facts" aria-label="In short">
-              <li>Clients 2.x, 3.x and 4.x on one port</li>
+              <li>Clients 2.x to 4.x</li>
               <li>Polling, WebSocket, WebTransport</li>
-              <li>Rooms, namespaces, acks, recovery</li>
+              <li>Rooms, acks, recovery</li>
+              <li>Durable queues and inboxes</li>
             </ul>
           </div>
           <Invite />

@@ -2,6 +2,7 @@ import { render } from 'preact';
 import './styles/base.css';
 import './styles/page.css';
 import './styles/demo.css';
+import './styles/queues.css';
 import { address } from './address';
 import { App } from './app';
 import { Link } from './link/link';

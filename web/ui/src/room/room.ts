@@ -34,20 +34,20 @@ export class Room {
   readonly hues: ReadonlySignal<ReadonlyMap<string, number>>; // id of a member -> colour
 
   private readonly link: Link;
-  private readonly param: string;
+  private readonly param: string | null;
   private readonly socket: Socket;
   private readonly others = signal<Member[]>([]);
   private readonly events: RoomEvents;
   private turn = 0; // counts moves, so that a late answer to an old one is dropped
   private reported = 0;
 
-  /** param is the page's search parameter that names the room. */
-  constructor(link: Link, namespace: string, param: string, events: RoomEvents) {
+  /** param is the page's search parameter that names the room; null: it is always home. */
+  constructor(link: Link, namespace: string, param: string | null, events: RoomEvents, home = defaultRoom) {
     this.link = link;
     this.namespace = namespace;
     this.param = param;
     this.events = events;
-    this.name.value = cleanRoom(address.get(param) ?? '') || defaultRoom;
+    this.name.value = cleanRoom((param && address.get(param)) ?? '') || home;
     this.members = computed(() => withSelf(this.others.value, this.self.value));
     let last: ReadonlyMap<string, number> = new Map();
     this.hues = computed(() => (last = assignHues(last, this.members.value)));
@@ -70,7 +70,7 @@ export class Room {
     const last = this.name.value;
     if (!next || (next === last && this.inside.value)) return;
     this.name.value = next;
-    address.set(this.param, next === defaultRoom ? null : next);
+    if (this.param) address.set(this.param, next === defaultRoom ? null : next);
     const wasInside = this.inside.value;
     this.reset();
     if (!this.socket.connected) return; // joins when it is

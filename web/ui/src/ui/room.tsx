@@ -10,13 +10,7 @@ export function RoomPicker({ room, id }: { room: Room; id: string }) {
   const rooms = suggestedRooms.includes(room.name.value) ? suggestedRooms : [...suggestedRooms, room.name.value];
   return (
     <div class="picker">
-      <form onSubmit={(event) => { event.preventDefault(); (document.activeElement as HTMLElement).blur(); }}>
-        <label for={`${id}-name`}>Your name</label>
-        <input
-          id={`${id}-name`} data-testid="name-input" maxLength={maxName} value={name.value} autocomplete="off" spellcheck={false}
-          onBlur={(event) => { setName(event.currentTarget.value); event.currentTarget.value = name.value; }}
-        />
-      </form>
+      <NameField id={id} />
       <form
         onSubmit={(event) => { event.preventDefault(); void room.move(typed); setTyped(''); }}
       >
@@ -36,6 +30,19 @@ export function RoomPicker({ room, id }: { room: Room; id: string }) {
       </form>
       {room.problem.value && <p class="notice" role="alert" data-testid="room-problem">{room.problem.value}</p>}
     </div>
+  );
+}
+
+/** The visitor's name, to be changed. */
+export function NameField({ id }: { id: string }) {
+  return (
+    <form onSubmit={(event) => { event.preventDefault(); (document.activeElement as HTMLElement).blur(); }}>
+      <label for={`${id}-name`}>Your name</label>
+      <input
+        id={`${id}-name`} data-testid="name-input" maxLength={maxName} value={name.value} autocomplete="off" spellcheck={false}
+        onBlur={(event) => { setName(event.currentTarget.value); event.currentTarget.value = name.value; }}
+      />
+    </form>
   );
 }
 

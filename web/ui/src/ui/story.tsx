@@ -5,6 +5,8 @@ const points = [
   ['Rooms', 'A message goes to everybody in the room and to nobody else. Move one window to #random and talk from the other.'],
   ['Namespaces', 'Chat and Board are separate groups with rooms of their own, and share one connection. Watch their lanes on the wire.'],
   ['Recovery', '“Cut the line” closes the connection as a lost network does. The client comes back with its id, its rooms and what it missed.'],
+  ['Queues', 'A message in a queue is with one worker at a time. Kill the worker: the message goes to the next at once. What fails too often is put aside, with the reason.'],
+  ['Inboxes', 'What is sent to a name waits while its owner is away, and arrives in order. Leave your inbox, send to it from the other window, come back.'],
 ];
 
 export function Explanation() {
