@@ -30,6 +30,9 @@ type Log interface {
 	// The zero Offset says that this is known from Deliver alone.
 	Position() Offset
 
+	// Reach waits until everything up to a place in the log has been delivered here.
+	Reach(ctx context.Context, at Offset) error
+
 	// After returns the stretch of the log that follows offset, about limit events
 	// long. It fails with ErrTrimmed if events that followed offset are not in the
 	// log any more, and with ErrAhead if offset is behind its end.

@@ -118,6 +118,9 @@ func (l *memoryLog) Behind(func()) bool { return false }
 // Position adds nothing: all that is in the log is delivered.
 func (l *memoryLog) Position() Offset { return Offset{} }
 
+// Reach has nothing to wait for.
+func (l *memoryLog) Reach(context.Context, Offset) error { return nil }
+
 // Outlives is false: the log ends with the process.
 func (l *memoryLog) Outlives() bool { return false }
 

@@ -138,7 +138,7 @@ func (ns *Namespace) fanOutTo(selection rooms.Selection[*Socket], op *adapters.O
 		if d.logged {
 			skip, certain := d.late, false
 			if s.rec != nil {
-				skip, certain = s.rec.note(ns, op, d)
+				skip, certain = s.rec.note(ns, d)
 				batch, offset = &doubtful, unlogged
 			}
 			if skip {

@@ -115,7 +115,7 @@ func (l local) Deliver(op *adapters.Op, at adapters.Offset) {
 func (s *Socket) tellHomeless(rooms []string) (flush bool) {
 	ns := s.ns
 	for _, op := range ns.homeless {
-		if _, had := s.rec.ahead[op]; had || !reaches(op, rooms) {
+		if !reaches(op, rooms) {
 			continue
 		}
 		s.rec.doubt = ns.doubt

@@ -20,10 +20,9 @@ import (
 // take effect, and left after.
 type recovery struct {
 	private string
-	from    adapters.Offset           // where it connected first
-	seen    adapters.Offset           // events up to here have been replayed, or were before its time
-	last    adapters.Offset           // the last logged event sent to it
-	ahead   map[*adapters.Op]struct{} // events that were replayed before this node was told of them
+	from    adapters.Offset // where it connected first
+	seen    adapters.Offset // events up to here have been replayed, or were before its time
+	last    adapters.Offset // the last logged event sent to it
 	stays   []adapters.Stay
 
 	claims  bool            // the saved state says that nothing was for the session since its Last,
@@ -98,32 +97,20 @@ func (r *recovery) enter(id string, ns *Namespace, resume *resumed) {
 		r.stays = append(r.stays, adapters.Stay{Room: id, From: at})
 	default:
 		r.from, r.last, r.seen = resume.session.From, resume.session.Last, resume.after
-		for _, e := range resume.ahead {
-			if e.At.Compare(ns.tail) > 0 {
-				if r.ahead == nil {
-					r.ahead = map[*adapters.Op]struct{}{}
-				}
-				r.ahead[e.Op] = struct{}{}
-			}
-		}
 		r.stays = append(slices.Clone(resume.session.Stays), r.stays...)
 	}
 }
 
 // note records that an event is for the socket. It says whether to leave it
 // out, as the client has it already, and whether the client may be told its offset.
-func (r *recovery) note(ns *Namespace, op *adapters.Op, d delivery) (skip, certain bool) {
+func (r *recovery) note(ns *Namespace, d delivery) (skip, certain bool) {
 	if d.at.IsZero() {
-		if _, had := r.ahead[op]; had {
-			return true, false
-		}
 		r.doubt = ns.doubt
 		return false, false
 	}
 	if d.at.Compare(r.seen) <= 0 {
 		return true, false
 	}
-	r.ahead = nil
 	r.last = d.at
 	doubtful := r.doubt == ns.doubt
 	// If it was delivered before and the socket didn't get it then, it was before its

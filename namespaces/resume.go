@@ -68,7 +68,6 @@ type resumed struct {
 	taken   adapters.Session // as it was found
 	after   adapters.Offset  // the client has everything up to here
 	page    *adapters.Page   // what follows, if it was read already
-	ahead   []adapters.Entry // of the replay: what this node wasn't told of yet
 }
 
 // rooms returns the rooms to join again.
@@ -270,9 +269,6 @@ func (s *Socket) replay(ctx context.Context, r *resumed) bool {
 				return false
 			}
 		}
-		ns.order.Lock()
-		tail := ns.tail
-		ns.order.Unlock()
 		for _, e := range page.Entries {
 			if !r.session.Wants(e) {
 				continue
@@ -281,18 +277,28 @@ func (s *Socket) replay(ctx context.Context, r *resumed) bool {
 				return false
 			}
 			r.session.Last = e.At
-			if e.At.Compare(tail) > 0 {
-				r.ahead = append(r.ahead, e)
-			}
 		}
 		r.after = page.End
 		if page.Last {
-			return true
+			return s.reach(ctx, r)
 		}
 		if s.client.sess.WaitRoom(ctx) != nil {
 			return false
 		}
 	}
+}
+
+// reach waits until this node has been told of all that the client has got: the log may
+// be ahead of it. Then what was delivered here without a place in the log, and has none
+// yet, is news to the client.
+func (s *Socket) reach(ctx context.Context, r *resumed) bool {
+	ctx, cancel := context.WithTimeout(ctx, takeTime)
+	defer cancel()
+	if err := s.ns.log.Reach(ctx, r.after); err != nil {
+		s.client.sess.Close() // the client comes back, here or elsewhere
+		return false
+	}
+	return true
 }
 
 func (s *Socket) replayOne(e adapters.Entry) error {

@@ -316,30 +316,11 @@ func (s *stream) after(ctx context.Context, a *streamAdapter, at adapters.Offset
 		if e.nsp != a.namespace || e.kind != kindBroadcast {
 			continue
 		}
-		op := s.underWay(e.uid, e.seq)
-		if op == nil {
-			m, err := e.message(s.d.cfg.MaxMessage)
-			if err != nil || m.op == nil || !recoverable(m) {
-				continue
-			}
-			op = m.op
+		m, err := e.message(s.d.cfg.MaxMessage)
+		if err != nil || m.op == nil || !recoverable(m) {
+			continue
 		}
-		page.Entries = append(page.Entries, adapters.Entry{At: e.at, Op: op})
+		page.Entries = append(page.Entries, adapters.Entry{At: e.at, Op: m.op})
 	}
 	return page, nil
-}
-
-// underWay returns an event of this node that hasn't come back to it yet.
-func (s *stream) underWay(uid string, seq uint64) *adapters.Op {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.mine) == 0 || seq < s.mine[0].seq {
-		return nil
-	}
-	for _, o := range s.mine {
-		if o.seq == seq && o.a.uid == uid {
-			return o.op
-		}
-	}
-	return nil
 }

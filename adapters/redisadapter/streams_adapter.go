@@ -57,6 +57,14 @@ func (a *streamAdapter) Behind(f func()) bool { return a.stream.behind(a, f) }
 // Position is where this node has read to.
 func (a *streamAdapter) Position() adapters.Offset { return a.stream.position() }
 
+// Reach waits until this node has read to a place.
+func (a *streamAdapter) Reach(ctx context.Context, at adapters.Offset) error {
+	if !a.stream.reach(ctx, at) {
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
 // After reads the stream.
 func (a *streamAdapter) After(ctx context.Context, at adapters.Offset, limit int) (adapters.Page, error) {
 	return a.stream.after(ctx, a, at, limit)
