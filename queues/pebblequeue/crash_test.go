@@ -369,6 +369,10 @@ func TestAttemptAfterACrash(t *testing.T) {
 	publish(t, s, "q", "1", "2")
 	before := claim(t, s, "q", 1)[0]
 	after := mustOpen(t, "data", Config{fs: fs.CrashClone(vfs.CrashCloneCfg{})})
+	// It said gone, as if the message were settled, until it was handed out again.
+	if err := settle(t, after, queues.Ack, before)[0]; queues.CodeOf(err) != queues.CodeSuperseded {
+		t.Errorf("before it is handed out again: %v", err)
+	}
 	m := claim(t, after, "q", 1)[0]
 	if m.Seq != before.Seq || m.Attempt < 2 {
 		t.Errorf("message %d, attempt %d", m.Seq, m.Attempt)

@@ -111,7 +111,7 @@ func (l *Ledger) loadQueues() (map[uint32]*queue, error) {
 			return corrupt(value)
 		} else {
 			q.marks = marks{vs[0], vs[1], vs[2]}
-			q.seq, q.fence = vs[0], vs[1]
+			q.seq, q.fence, q.loaded = vs[0], vs[1], vs[1]
 		}
 		return nil
 	})

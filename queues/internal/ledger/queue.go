@@ -67,6 +67,7 @@ type queue struct {
 	marks         marks
 	seq           uint64 // of the last message
 	fence         uint64 // of the last hand-out
+	loaded        uint64 // no hand-out before the ledger was loaded had a higher fence
 	ready         [4]line
 	deadlines     heap
 	expiries      heap

@@ -26,7 +26,7 @@ func (l *Ledger) Settle(c *queues.SettleCall) {
 }
 
 func (l *Ledger) settle(q *queue, s *queues.Settlement) error {
-	m, err := q.find(s.Ref, s.Node)
+	m, err := l.find(q, s.Ref, s.Node)
 	if err != nil {
 		return err
 	}
@@ -63,15 +63,22 @@ func (l *Ledger) settle(q *queue, s *queues.Settlement) error {
 }
 
 // find returns the message of a hand-out. If node isn't empty it must hold the lease.
-func (q *queue) find(ref queues.Ref, node string) (*message, error) {
+func (l *Ledger) find(q *queue, ref queues.Ref, node string) (*message, error) {
 	m := q.touched[ref.Seq]
 	switch {
+	case m == nil && ref.Fence <= q.loaded && l.waits(q, ref.Seq):
+		return nil, queues.ErrSuperseded // it was handed out before the store was opened, and will be again
 	case m == nil:
 		return nil, queues.ErrGone
 	case m.fence != ref.Fence, node != "" && (m.holder == nil || m.holder.node != node):
 		return nil, queues.ErrSuperseded
 	}
 	return m, nil
+}
+
+// waits reports whether a message is stored, and not dead.
+func (l *Ledger) waits(q *queue, seq uint64) bool {
+	return l.kv.Get(seqKey(keyMessage, q.no, seq)) != nil && l.kv.Get(seqKey(keyDead, q.no, seq)) == nil
 }
 
 // fail counts a failure of m, which is leased, and lets it wait for its next attempt.
@@ -180,7 +187,7 @@ func (l *Ledger) Extend(c *queues.ExtendCall) {
 	c.Lease = or(c.For, q.cfg.Lease)
 	c.Results = make([]error, len(c.Items))
 	for i, ref := range c.Items {
-		m, err := q.find(ref, c.Node)
+		m, err := l.find(q, ref, c.Node)
 		if err == nil && m.state != leased {
 			err = queues.ErrSuperseded
 		}
