@@ -138,6 +138,9 @@ func (f *forward) over(l *link) bool {
 	// The owner learns that a client has gone by the end of its link.
 	stop := context.AfterFunc(f.r.Context(), func() { l.conn.Close() })
 	res, err := http.ReadResponse(l.r, &http.Request{Method: f.msg.method})
+	if err == nil && res.StatusCode == http.StatusOK && res.ContentLength == 0 {
+		err = errCut // no answer of a session is empty: its handler was cut short
+	}
 	if err != nil || res.StatusCode == http.StatusForbidden && len(res.Header[headerSeal]) > 0 {
 		stop()
 		n.links.discard(f.to.ID, l)
