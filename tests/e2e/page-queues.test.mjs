@@ -85,6 +85,9 @@ test("queues, in two browsers", { skip }, async (t) => {
       for (const visitor of [ada, grace]) await card(visitor, "done", { seq, worker: "Ada, worker 1", attempt: 2 });
     });
 
+    // From here on work takes a second.
+    for (const { page } of [ada, grace]) await page.evaluate(() => (Math.random = () => 0));
+
     await t.test("what fails once is tried again; poison is dead after five failures, and done when redriven to workers that digest it", { timeout: 40_000 }, async () => {
       const once = await publish(ada, "once");
       const seq = await publish(grace, "poison");
@@ -182,6 +185,21 @@ test("queues, in two browsers", { skip }, async (t) => {
       assert.ok((await now()) >= before[0] + before[1] - 3, `${before} before, ${await now()} after`); // some may be done by now
       await grace.id("inbox-open").click();
       await has(grace, "1 false");
+    });
+
+    await t.test("an inbox that was lost with the server's data is said to be a new one; another name has another", { timeout: 60_000 }, async () => {
+      await server.kill();
+      server = await startProgram({ listen: server.address }); // in memory
+      await inside(ada);
+      await shows(ada, "inbox-said", /This is a new inbox/);
+      await until(async () => (await number(ada, "depth")) === 0 && (await cards(ada, "leased")).length === 0, "an empty queue");
+      await ada.id("inbox-leave").click();
+      await inbox(ada, "left");
+      await ada.page.locator('[data-testid="name-input"]:visible').fill("Ada Lovelace");
+      await ada.page.keyboard.press("Enter");
+      await inbox(ada, "open");
+      await send(ada, "Ada Lovelace", "to a name with a space");
+      await has(ada, "1 true");
     });
   } finally {
     await browser.close();

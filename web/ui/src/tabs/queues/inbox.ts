@@ -8,7 +8,7 @@ import { gapText, notRecovered, processed, put, readEntry, type Line, type Posit
 /** opening: until the server answers. taken: another window has it. */
 export type InboxState = 'opening' | 'open' | 'left' | 'taken' | 'refused';
 
-const key = 'roomcast.inbox';
+const keyOf = (owner: string) => `roomcast.inbox.${owner}`; // two windows of one browser may have different names
 
 /** Inbox is the visitor's own inbox: what is sent to the name that the page has. */
 export class Inbox {
@@ -21,6 +21,7 @@ export class Inbox {
   private readonly socket: Socket;
   private readonly whisper: (data: object) => void;
   private readonly acks = new Map<number, () => void>(); // of this connection
+  private owner = name.value;
   private box = ''; // the inbox's name on the server
   private position: Position | null = null;
   private wanted = true;
@@ -33,6 +34,7 @@ export class Inbox {
     socket.on('connect', () => {
       this.acks.clear();
       this.early = [];
+      if (this.owner !== name.value) this.change();
       if (this.wanted) void this.open();
     });
     socket.on('disconnect', () => {
@@ -48,8 +50,8 @@ export class Inbox {
     socket.on('inbox:closed', (closed: unknown) => {
       if (!isRecord(closed) || closed.inbox !== this.box) return;
       this.wanted = false;
-      this.close('taken', closed.code === 'taken_over' ? '' : `The server closed the inbox: ${String(closed.code)}.`);
-      if (closed.code !== 'taken_over') this.state.value = 'left';
+      if (closed.code === 'taken_over') this.close('taken', '');
+      else this.close('left', `The server closed the inbox: ${String(closed.code)}.`);
     });
     if (socket.connected) void this.open();
   }
@@ -58,11 +60,11 @@ export class Inbox {
   async open(): Promise<void> {
     this.wanted = true;
     this.state.value = 'opening';
-    const owner = name.value;
+    const owner = this.owner;
     const since = load(owner);
     try {
       const answer = await ask(this.socket, 'inbox:open', { since: since ?? undefined, prefetch: 16 });
-      if (owner !== name.value) return; // renamed meanwhile: another connection asks anew
+      if (owner !== this.owner) return; // renamed meanwhile, and asked anew
       if (this.box !== answer.inbox) this.lines.value = [];
       this.box = String(answer.inbox);
       this.position = { epoch: Number(answer.epoch), seq: Number(answer.acked) };
@@ -97,7 +99,7 @@ export class Inbox {
     this.acks.delete(seq);
     this.lines.value = this.lines.value.map((line) => (line.seq === seq && line.kind === 'entry' ? { ...line, acked: true } : line));
     this.position = { ...this.position, seq: processed(this.lines.value, this.position.seq) };
-    save(name.value, this.position);
+    save(this.owner, this.position);
   }
 
   acknowledgeAll(on: boolean): void {
@@ -120,7 +122,7 @@ export class Inbox {
 
   /** hear takes a page's word that something was sent to an inbox. */
   hear(data: unknown): void {
-    if (!isRecord(data) || data.kind !== 'sent' || data.inbox !== this.box || this.state.value === 'open' || !this.position) return;
+    if (!isRecord(data) || data.kind !== 'sent' || data.inbox !== this.box || this.state.value !== 'left' || !this.position) return;
     if (Number.isSafeInteger(data.seq)) this.waiting.value = Math.max(this.waiting.value, (data.seq as number) - this.position.seq);
   }
 
@@ -140,11 +142,22 @@ export class Inbox {
     if (this.atOnce.value) this.acknowledge(line.seq);
   }
 
+  /** change takes the inbox of the visitor's new name. */
+  private change(): void {
+    this.owner = name.value;
+    this.box = '';
+    this.position = null;
+    this.lines.value = [];
+    this.waiting.value = 0;
+    this.said.value = '';
+    this.wanted = true;
+  }
+
   private close(state: InboxState, said: string): void {
     const unread = this.lines.value.filter((line) => !line.acked).length;
     this.acks.clear();
     this.lines.value = this.lines.value.filter((line) => line.acked);
-    this.waiting.value = unread;
+    this.waiting.value = state === 'left' ? unread : 0; // another window has them
     this.state.value = state;
     this.said.value = said;
   }
@@ -153,8 +166,8 @@ export class Inbox {
 /** load returns what the owner has processed last in this browser. */
 function load(owner: string): Position | null {
   try {
-    const value: unknown = JSON.parse(localStorage.getItem(key) ?? 'null');
-    if (!isRecord(value) || value.owner !== owner) return null;
+    const value: unknown = JSON.parse(localStorage.getItem(keyOf(owner)) ?? 'null');
+    if (!isRecord(value)) return null;
     return { epoch: Number(value.epoch), seq: Number(value.seq) };
   } catch {
     return null; // storage is blocked, or something else is in it
@@ -163,7 +176,7 @@ function load(owner: string): Position | null {
 
 function save(owner: string, position: Position): void {
   try {
-    localStorage.setItem(key, JSON.stringify({ owner, ...position }));
+    localStorage.setItem(keyOf(owner), JSON.stringify(position));
   } catch {
     // Storage is blocked: the server knows what was acknowledged.
   }
