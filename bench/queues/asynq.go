@@ -12,7 +12,7 @@ type asynqPeer struct {
 	server *asynq.Server
 }
 
-func newAsynq(addr string, l *load) (peer, error) {
+func newAsynq(addr string, l *workload) (peer, error) {
 	redis := asynq.RedisClientOpt{Addr: addr}
 	p := &asynqPeer{client: asynq.NewClient(redis), server: asynq.NewServer(redis, asynq.Config{Concurrency: 64, LogLevel: asynq.ErrorLevel})}
 	return p, p.server.Start(asynq.HandlerFunc(func(_ context.Context, t *asynq.Task) error {

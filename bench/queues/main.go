@@ -1,9 +1,12 @@
 // Command queues measures Roomcast's message queues in Redis beside BullMQ and
 // asynq: the same work, one Redis server, in turns. scripts/bench queues runs it.
 //
-// It measures the path between a program and the store: no sockets are in it, and
-// Roomcast's part is its Broker with queues/redisqueue. A message is 64 bytes, the
-// handler does nothing.
+// The peers asynq, bullmq and roomcast measure the path between a program and the
+// store: no sockets are in it, and Roomcast's part is its Broker with
+// queues/redisqueue. The peers sockets and embedded measure all of it: WebSockets
+// that publish, a server with server/queueapi, its queue in Redis or in a
+// folder, and WebSockets that work and ack; of the CPU only the server's is counted.
+// A message is 64 bytes, the handler does nothing.
 package main
 
 import (
@@ -25,6 +28,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"golang.org/x/sys/unix"
+
+	"github.com/roomcast/roomcast/bench/load"
 )
 
 // Scenarios, and how long each is measured.
@@ -44,17 +49,35 @@ var units = map[string]string{
 	"p50": "p50 from publish to handler, ms", "p99": "p99 from publish to handler, ms", "requests": "requests to Redis per s without messages",
 }
 
-var peers = []string{"asynq", "bullmq", "roomcast"}
+var peers = []string{"asynq", "bullmq", "roomcast", "sockets", "embedded"}
+
+var titles = map[string]string{
+	"asynq": "asynq", "bullmq": "BullMQ", "roomcast": "Roomcast, Redis, no sockets",
+	"sockets": "Roomcast over WebSocket, Redis", "embedded": "Roomcast over WebSocket, embedded",
+}
+
+// ours are Roomcast's peers.
+var ours = peers[2:]
 
 func main() {
-	if len(os.Args) > 1 && os.Args[1] == "peer" {
-		if err := runPeer(os.Args[2], os.Args[3], os.Args[4]); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
+	var err error
+	switch args := os.Args[1:]; {
+	case len(args) == 3 && args[0] == "server":
+		err = serve(args[1], args[2])
+	case len(args) == 5 && args[0] == "peer":
+		name, scenario, addr, profile := args[1], args[2], args[3], args[4]
+		switch name {
+		case "sockets":
+			err = runSockets(scenario, addr, profile)
+		case "embedded":
+			err = runSockets(scenario, "", profile)
+		default:
+			err = runPeer(name, scenario, addr)
 		}
-		return
+	default:
+		err = bench(args)
 	}
-	if err := bench(os.Args[1:]); err != nil {
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -68,6 +91,8 @@ type result struct {
 	Round    int                `json:"round"`
 	Quick    bool               `json:"quick,omitempty"`
 	Metrics  map[string]float64 `json:"metrics,omitempty"`
+	Checked  int                `json:"checked,omitempty"` // messages, one by one; only over sockets
+	Faults   load.Faults        `json:"faults,omitzero"`
 	Error    string             `json:"error,omitempty"`
 }
 
@@ -79,7 +104,8 @@ func bench(args []string) error {
 	chosen := flags.String("peers", strings.Join(peers, ","), "which peers")
 	only := flags.String("scenarios", "", "which scenarios, separated by commas; empty: all")
 	fsync := flags.String("appendfsync", "", "run Redis with an append-only file: everysec or always")
-	save := flags.Bool("update-docs", false, "write all runs to bench/results")
+	save := flags.Bool("update-docs", false, "write all runs to bench/results, and the table to docs/performance.md")
+	profile := flags.String("profile", "", "write the CPU profile of the server behind sockets or embedded to this file")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -99,11 +125,14 @@ func bench(args []string) error {
 					length = 700 * time.Millisecond
 				}
 				res := result{Time: time.Now().UTC().Truncate(time.Second), Scenario: sc.name, Peer: peer, Round: round, Quick: *quick}
-				metrics, err := measure(*root, peer, sc.name, *fsync, length)
-				if err != nil {
+				metrics, done, err := measure(*root, peer, sc.name, *fsync, *profile, length)
+				switch {
+				case err != nil:
 					res.Error = err.Error()
+				case done.Faults.Total() > 0:
+					res.Error = fmt.Sprintf("%d faults, the first: %s", done.Faults.Total(), done.Faults.First)
 				}
-				res.Metrics = metrics
+				res.Metrics, res.Checked, res.Faults = metrics, done.Checked, done.Faults
 				all = append(all, res)
 				fmt.Printf("%-10s round %d  %-8s  %s %s\n", sc.name, round, peer, figures(metrics, sc.metrics), res.Error)
 			}
@@ -112,6 +141,9 @@ func bench(args []string) error {
 	}
 	fmt.Println("\n" + table(all))
 	if *save {
+		if err := updateDocs(filepath.Join(*root, "docs", "performance.md"), all, *fsync); err != nil {
+			return err
+		}
 		b, err := json.MarshalIndent(all, "", "\t")
 		if err != nil {
 			return err
@@ -122,7 +154,7 @@ func bench(args []string) error {
 		}
 	}
 	for _, res := range all {
-		if res.Peer == "roomcast" && res.Error != "" {
+		if slices.Contains(ours, res.Peer) && res.Error != "" {
 			return errors.New("bench: a run of Roomcast broke off: " + res.Error)
 		}
 	}
@@ -137,37 +169,6 @@ func figures(metrics map[string]float64, names []string) string {
 		}
 	}
 	return strings.Join(parts, "  ")
-}
-
-// table shows the medians of all peers.
-func table(all []result) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "| | %s | ours × asynq | ours × BullMQ |\n|---|%s\n", strings.Join(peers, " | "), strings.Repeat("---|", len(peers)+2))
-	for _, sc := range scenarios {
-		for _, metric := range sc.metrics {
-			var values []float64
-			for _, peer := range peers {
-				values = append(values, median(all, sc.name, metric, peer))
-			}
-			if slices.Max(values) == 0 {
-				continue
-			}
-			fmt.Fprintf(&b, "| %s: %s |", sc.title, units[metric])
-			for _, v := range values {
-				fmt.Fprintf(&b, " %s |", figure(v))
-			}
-			ours := values[len(values)-1]
-			for _, v := range values[:len(values)-1] {
-				if v == 0 || ours == 0 {
-					b.WriteString(" – |")
-				} else {
-					fmt.Fprintf(&b, " %.2g |", ours/v)
-				}
-			}
-			b.WriteString("\n")
-		}
-	}
-	return b.String()
 }
 
 func figure(v float64) string {
@@ -199,15 +200,19 @@ type report struct {
 	PIDs      []int     `json:"pids"`
 	Messages  int       `json:"messages"`
 	Latencies []float64 `json:"latencies"` // ms
+
+	// Of the peers that check every message.
+	Checked int         `json:"checked"`
+	Faults  load.Faults `json:"faults"`
 }
 
 // measure runs a scenario with a peer against a fresh Redis server.
-func measure(root, peer, scenario, fsync string, length time.Duration) (map[string]float64, error) {
+func measure(root, peer, scenario, fsync, profile string, length time.Duration) (metrics map[string]float64, done report, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), length+30*time.Second)
 	defer cancel()
 	addr, stop, err := startRedis(ctx, fsync)
 	if err != nil {
-		return nil, err
+		return nil, done, err
 	}
 	defer stop()
 	rdb := redis.NewClient(&redis.Options{Addr: addr, DisableIdentity: true})
@@ -215,23 +220,23 @@ func measure(root, peer, scenario, fsync string, length time.Duration) (map[stri
 
 	own, err := os.Executable()
 	if err != nil {
-		return nil, err
+		return nil, done, err
 	}
-	cmd := exec.CommandContext(ctx, own, "peer", peer, scenario, addr)
+	cmd := exec.CommandContext(ctx, own, "peer", peer, scenario, addr, profile)
 	if peer == "bullmq" {
 		cmd = exec.CommandContext(ctx, "node", filepath.Join(root, "bench", "node", "bullmq.mjs"), scenario, addr)
 	}
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
-		return nil, err
+		return nil, done, err
 	}
 	out, err := cmd.StdoutPipe()
 	if err != nil {
-		return nil, err
+		return nil, done, err
 	}
 	if err := cmd.Start(); err != nil {
-		return nil, err
+		return nil, done, err
 	}
 	defer func() {
 		_ = in.Close() // it ends then
@@ -246,20 +251,20 @@ func measure(root, peer, scenario, fsync string, length time.Duration) (map[stri
 		}
 		return json.Unmarshal(lines.Bytes(), r)
 	}
-	var begun, done report
+	var begun report
 	if err := next(&begun); err != nil {
-		return nil, err
+		return nil, done, err
 	}
 	var quiet float64
 	if scenario == "idle" {
 		before, err := infoNumber(ctx, rdb, "stats", "total_reads_processed")
 		if err != nil {
-			return nil, err
+			return nil, done, err
 		}
 		time.Sleep(length)
 		after, err := infoNumber(ctx, rdb, "stats", "total_reads_processed")
 		if err != nil {
-			return nil, err
+			return nil, done, err
 		}
 		quiet = (after - before - 1) / length.Seconds()
 	}
@@ -275,45 +280,50 @@ func measure(root, peer, scenario, fsync string, length time.Duration) (map[stri
 		return app, server, err
 	}
 	if _, err := io.WriteString(in, "go\n"); err != nil {
-		return nil, err
+		return nil, done, err
 	}
 	if err := next(&report{}); err != nil { // it has warmed up
-		return nil, err
+		return nil, done, err
 	}
 	began := time.Now()
 	app, server, err := use()
 	if err != nil {
-		return nil, err
+		return nil, done, err
 	}
 	time.Sleep(length)
 	app2, server2, err := use()
 	if err != nil {
-		return nil, err
+		return nil, done, err
 	}
 	if _, err := io.WriteString(in, "stop\n"); err != nil {
-		return nil, err
+		return nil, done, err
 	}
 	took := time.Since(began)
 	if err := next(&done); err != nil {
-		return nil, err
+		return nil, done, err
 	}
 	if done.Messages == 0 {
-		return nil, errors.New("nothing was done")
+		return nil, done, errors.New("nothing was done")
 	}
 	n := float64(done.Messages)
-	metrics := map[string]float64{
+	metrics = map[string]float64{
 		"rate":  n / took.Seconds(),
 		"app":   float64((app2 - app).Microseconds()) / n,
 		"redis": float64((server2 - server).Microseconds()) / n,
 	}
 	if scenario == "idle" {
-		metrics["requests"] = max(quiet, 0)
+		if metrics["requests"] = max(quiet, 0); peer == "embedded" {
+			delete(metrics, "requests") // there is no Redis in it
+		}
+	}
+	if peer == "embedded" {
+		delete(metrics, "redis")
 	}
 	if l := done.Latencies; len(l) > 0 {
 		slices.Sort(l)
 		metrics["p50"], metrics["p99"] = l[len(l)/2], l[len(l)*99/100]
 	}
-	return metrics, nil
+	return metrics, done, nil
 }
 
 // startRedis starts a server on a free port, with its data in a folder that is deleted afterwards.

@@ -20,8 +20,8 @@ type peer interface {
 	close()
 }
 
-// load is what a peer is put to.
-type load struct {
+// workload is what a peer is put to.
+type workload struct {
 	processed atomic.Int64
 	counting  atomic.Bool
 
@@ -31,7 +31,7 @@ type load struct {
 }
 
 // done notes that a message with this text has been processed. It begins with the time at which it was published.
-func (l *load) done(text string) {
+func (l *workload) done(text string) {
 	l.processed.Add(1)
 	if !l.counting.Load() || len(text) < 20 {
 		return
@@ -49,13 +49,13 @@ func (l *load) done(text string) {
 }
 
 // text is the text of a message, 62 bytes, so that it is 64 with quotes.
-func (l *load) text() string {
+func (l *workload) text() string {
 	return fmt.Sprintf("%020d%s", time.Since(l.started).Nanoseconds(), strings.Repeat("x", 42))
 }
 
 // runPeer is the process of a peer. It says hello, and does what its standard input says.
 func runPeer(name, scenario, addr string) error {
-	l := &load{started: time.Now()}
+	l := &workload{started: time.Now()}
 	var p peer
 	var err error
 	switch name {

@@ -17,7 +17,7 @@ type roomcast struct {
 	broker *queues.Broker
 }
 
-func newRoomcast(addr string, l *load) (peer, error) {
+func newRoomcast(addr string, l *workload) (peer, error) {
 	ctx := context.Background()
 	r := &roomcast{rdb: redis.NewClient(&redis.Options{Addr: addr, DisableIdentity: true})}
 	var err error
