@@ -40,7 +40,7 @@ var scenarios = []struct {
 }{
 	{"throughput", "64 publishers, one message a call", 3 * time.Second, []string{"rate", "app", "redis"}},
 	{"batch", "one publisher, 100 messages a call", 3 * time.Second, []string{"rate", "app", "redis"}},
-	{"paced", "1,000 messages per second", 3 * time.Second, []string{"p50", "p99"}},
+	{"paced", "1,000 messages per second", 3 * time.Second, []string{"rate", "p50", "p99"}},
 	{"idle", "a message every 200 ms", 3 * time.Second, []string{"p50", "requests"}},
 }
 
