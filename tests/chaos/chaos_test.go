@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"os"
 	"os/exec"
 	"testing"
@@ -10,11 +9,7 @@ import (
 
 // TestMain lets the test's own program be the nodes.
 func TestMain(m *testing.M) {
-	if text := os.Getenv(nodeEnv); text != "" {
-		if err := runNode(text); err != nil {
-			fmt.Fprintln(os.Stderr, "node:", err)
-			os.Exit(1)
-		}
+	if runPart() {
 		return
 	}
 	os.Exit(m.Run())
@@ -32,6 +27,23 @@ func TestShort(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			o.nodes, o.maxLen, o.say = 3, 1_000_000, t.Logf
+			if err := scenarios[name](o); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// TestQueues runs the chaos of queues and inboxes in short form, over each store. Package history tests that its checker
+// sees what is wrong.
+func TestQueues(t *testing.T) {
+	for _, name := range []string{"queues-embedded", "queues-redis"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel() // most of it is waiting
+			if _, err := exec.LookPath("redis-server"); err != nil && name == "queues-redis" {
+				t.Skip("no redis-server here: install Redis 7")
+			}
+			o := options{clients: 32, nodes: 3, rate: 600, duration: 5 * time.Second, say: t.Logf}
 			if err := scenarios[name](o); err != nil {
 				t.Error(err)
 			}

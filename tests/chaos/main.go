@@ -4,6 +4,8 @@
 //	jitter     clients drop off again and again while events go out
 //	avalanche  a node with many clients is killed: all come back to the others
 //	nemesis    nodes are killed and frozen, Redis is killed and frozen, links are cut
+//	queues     the same happens to queues and inboxes, in a folder (queues-embedded) and in Redis (queues-redis), and to
+//	           their workers; package history checks what was seen
 //
 // For every session, events have to arrive all, once and in order. It fails if they don't.
 package main
@@ -27,28 +29,29 @@ type options struct {
 	duration time.Duration
 	maxLen   int64
 	only     string
+	seed     uint64 // of queues; 0: another one each time
 	say      func(format string, args ...any)
 }
 
 func main() {
-	if text := os.Getenv(nodeEnv); text != "" {
-		if err := runNode(text); err != nil {
-			fmt.Fprintln(os.Stderr, "node:", err)
-			os.Exit(1)
-		}
+	if runPart() {
 		return
 	}
 	o := options{say: func(format string, args ...any) { fmt.Printf(format+"\n", args...) }}
-	flag.IntVar(&o.clients, "clients", 0, "how many clients (jitter 1000, avalanche 5000, nemesis 300)")
+	flag.IntVar(&o.clients, "clients", 0, "how many clients (jitter 1000, avalanche 5000, nemesis 300, queues 64 workers)")
 	flag.IntVar(&o.nodes, "nodes", 3, "how many nodes")
-	flag.Float64Var(&o.rate, "rate", 10, "events per second")
+	flag.Float64Var(&o.rate, "rate", 0, "events (10) or messages (1500) per second")
 	flag.DurationVar(&o.duration, "for", time.Minute, "how long")
 	flag.Int64Var(&o.maxLen, "maxlen", 1_000_000, "length of the stream")
-	flag.StringVar(&o.only, "only", "", "of nemesis: the faults whose name contains this")
+	flag.Uint64Var(&o.seed, "seed", 0, "of queues: where chance begins; 0: anywhere")
+	flag.StringVar(&o.only, "only", "", "of nemesis and queues: the faults whose name contains this")
 	flag.Parse()
 	names := flag.Args()
 	if len(names) == 0 {
-		names = []string{"jitter", "avalanche", "nemesis"}
+		names = []string{"jitter", "avalanche", "nemesis", "queues"}
+	}
+	if i := slices.Index(names, "queues"); i >= 0 {
+		names = slices.Replace(names, i, i+1, "queues-embedded", "queues-redis")
 	}
 	failed := false
 	for _, name := range names {
@@ -59,9 +62,15 @@ func main() {
 		}
 		o := o
 		if o.clients == 0 {
-			o.clients = map[string]int{"jitter": 1000, "avalanche": 5000, "nemesis": 300}[name]
+			o.clients = map[string]int{"jitter": 1000, "avalanche": 5000, "nemesis": 300, "queues-embedded": 64, "queues-redis": 64}[name]
 		}
-		fmt.Printf("== %s: %d clients, %d nodes, %g events per second, %v\n", name, o.clients, o.nodes, o.rate, o.duration)
+		if o.rate == 0 {
+			o.rate = 10
+			if strings.HasPrefix(name, "queues") {
+				o.rate = 1500
+			}
+		}
+		fmt.Printf("== %s: %d clients, %d nodes, %g events or messages per second, %v\n", name, o.clients, o.nodes, o.rate, o.duration)
 		if err := run(o); err != nil {
 			fmt.Println("FAILED:", err)
 			failed = true
@@ -72,7 +81,27 @@ func main() {
 	}
 }
 
-var scenarios = map[string]func(options) error{"jitter": runJitter, "avalanche": runAvalanche, "nemesis": runNemesis}
+// runPart does what a process has to do that this program has started, if it is one.
+func runPart() bool {
+	err := error(nil)
+	if text := os.Getenv(nodeEnv); text != "" {
+		err = runNode(text)
+	} else if text := os.Getenv(queueEnv); text != "" {
+		err = runQueuePart(text)
+	} else {
+		return false
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "node:", err)
+		os.Exit(1)
+	}
+	return true
+}
+
+var scenarios = map[string]func(options) error{
+	"jitter": runJitter, "avalanche": runAvalanche, "nemesis": runNemesis,
+	"queues-embedded": runQueuesEmbedded, "queues-redis": runQueuesRedis,
+}
 
 // finish prints what was found, and fails if something is wrong with it.
 func (o *options) finish(cl *cluster, whole bool) error {

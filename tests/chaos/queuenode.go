@@ -1,0 +1,193 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"syscall"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/roomcast/roomcast/engine"
+	"github.com/roomcast/roomcast/queues"
+	"github.com/roomcast/roomcast/queues/pebblequeue"
+	"github.com/roomcast/roomcast/queues/redisqueue"
+	"github.com/roomcast/roomcast/server"
+	"github.com/roomcast/roomcast/server/queueapi"
+)
+
+// queueEnv is set in processes that are nodes with queues, or workers.
+const queueEnv = "ROOMCAST_CHAOS_QUEUES"
+
+// queuePart is what such a process is told: one of the two.
+type queuePart struct {
+	Node   *queueNode
+	Worker *workerConfig
+}
+
+func runQueuePart(text string) error {
+	var p queuePart
+	if err := json.Unmarshal([]byte(text), &p); err != nil {
+		return err
+	}
+	if p.Node != nil {
+		return p.Node.run()
+	}
+	return p.Worker.run()
+}
+
+// queueNode is a node with queues: in a folder of its own, or in Redis.
+type queueNode struct {
+	Addr  string
+	Data  string
+	Redis string
+}
+
+// The heartbeat is quick, so that who freezes is soon missed.
+const (
+	nodePing        = 2 * time.Second
+	nodePingTimeout = 2 * time.Second
+	leaseTime       = 2 * time.Second
+	graceTime       = time.Second
+	inboxLen        = 200
+	smallLen        = 60
+	ringLen         = 40
+)
+
+// queueConfigs are the queues: one for most of the work, one that is full at times, and one that forgets.
+var queueConfigs = map[string]queues.Config{
+	"jobs":  {Lease: leaseTime, BackoffBase: 50 * time.Millisecond, BackoffMax: 500 * time.Millisecond},
+	"small": {Lease: leaseTime, BackoffBase: 50 * time.Millisecond, MaxLen: smallLen},
+	"ring":  {Lease: leaseTime, BackoffBase: 50 * time.Millisecond, MaxLen: ringLen, Overflow: queues.DropOldest},
+}
+
+func (n *queueNode) run() error {
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
+	ctx, stop := context.WithTimeout(context.Background(), 20*time.Second)
+	defer stop()
+	store, err := n.store(ctx, log)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	broker, err := queues.NewBroker(ctx, queues.BrokerConfig{
+		Store: store, Logger: log,
+		Inbox:     queues.InboxLimits{MaxLen: inboxLen, MaxBytes: 1 << 20, TTL: time.Hour, Overflow: queues.DropOldest},
+		Authorize: func(context.Context, string, queues.Action, string) error { return nil },
+	})
+	if err != nil {
+		return err
+	}
+	for name, c := range queueConfigs {
+		for ctx.Err() == nil {
+			if err = broker.Configure(ctx, name, c); err == nil {
+				break
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	io_, err := server.New(server.Config{
+		Logger: log, Engine: engine.Config{HandshakeRate: -1, PingInterval: nodePing, PingTimeout: nodePingTimeout},
+	})
+	if err != nil {
+		return err
+	}
+	queueapi.Open(io_.Of("/"), queueapi.Config{Broker: broker, Logger: log})
+	ln, err := net.Listen("tcp", n.Addr)
+	if err != nil {
+		return err
+	}
+	hs := &http.Server{Handler: io_}
+	go func() { _ = hs.Serve(ln) }()
+	fmt.Println(ln.Addr())
+	_, _ = io.Copy(io.Discard, os.Stdin)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	_ = io_.Shutdown(ctx)
+	return broker.Close(ctx)
+}
+
+// store opens the store. Redis may be down at the moment.
+func (n *queueNode) store(ctx context.Context, log *slog.Logger) (queues.Store, error) {
+	if n.Redis == "" {
+		return pebblequeue.Open(n.Data, pebblequeue.Config{Logger: log})
+	}
+	rdb := redis.NewClient(&redis.Options{Addr: n.Redis, DisableIdentity: true, MaxRetries: -1})
+	for {
+		s, err := redisqueue.Open(ctx, rdb, redisqueue.Config{Durability: redisqueue.Fsync, Logger: log})
+		if err == nil || ctx.Err() != nil {
+			return s, err
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+// part is a process of ours, a node or a worker.
+type part struct {
+	name  string
+	cmd   *exec.Cmd
+	in    io.WriteCloser
+	ended chan struct{}
+}
+
+// startPart starts this program as p, and waits until it says that it runs.
+func startPart(name string, p queuePart) (*part, error) {
+	text, _ := json.Marshal(p)
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	r := &part{name: name, cmd: exec.Command(self), ended: make(chan struct{})}
+	r.cmd.Env = append(os.Environ(), queueEnv+"="+string(text))
+	r.cmd.Stderr = os.Stderr
+	r.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	out, err := r.cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if r.in, err = r.cmd.StdinPipe(); err != nil {
+		return nil, err
+	}
+	if err := r.cmd.Start(); err != nil {
+		return nil, err
+	}
+	lines := bufio.NewReader(out)
+	if _, err := lines.ReadString('\n'); err != nil {
+		_ = r.cmd.Wait()
+		return nil, fmt.Errorf("%s ended at its start", name)
+	}
+	go func() {
+		_, _ = io.Copy(io.Discard, lines)
+		_ = r.cmd.Wait()
+		close(r.ended)
+	}()
+	return r, nil
+}
+
+func (r *part) signal(s syscall.Signal) { _ = r.cmd.Process.Signal(s) }
+
+func (r *part) kill() {
+	r.signal(syscall.SIGKILL)
+	<-r.ended
+}
+
+// stop ends it in good order.
+func (r *part) stop() {
+	_ = r.in.Close()
+	select {
+	case <-r.ended:
+	case <-time.After(10 * time.Second):
+		r.kill()
+	}
+}
