@@ -6,8 +6,11 @@ import { io } from "socket.io-client";
 const [name = "1", url = "http://127.0.0.1:8080", ms = "2000"] = process.argv.slice(2);
 const socket = io(`${url}/drivers`, { auth: { name } });
 
+let connections = 0;
+
 // Anew after each reconnect. With a session, what this driver had stays with it for 30 s.
 socket.on("connect", async () => {
+  connections++;
   const answer = await socket.emitWithAck("queue:consume", { queue: "pickups", session: `driver-${name}`, graceMs: 30_000 });
   if (!answer.ok) throw new Error(answer.message);
   // A pickup from before a crash: nobody remembers it, so it goes to the next.
@@ -16,7 +19,7 @@ socket.on("connect", async () => {
 });
 
 socket.on("queue:message", async (pickup, ack) => {
-  const connection = socket.id;
+  const connection = connections;
   const parcel = pickup.data;
   console.log(`${parcel.id} for ${parcel.to}${pickup.attempt > 1 ? `, attempt ${pickup.attempt}` : ""}`);
   let outcome; // undefined: done
@@ -28,6 +31,6 @@ socket.on("queue:message", async (pickup, ack) => {
     outcome = { nack: true, error: String(err) };
   }
   // The callback belongs to the connection that it came by; the receipt holds on any.
-  if (socket.connected && socket.id === connection) ack(outcome);
+  if (socket.connected && connections === connection) ack(outcome);
   else socket.emit("queue:settle", outcome ? { nack: [{ r: pickup.r, ...outcome }] } : { ack: [pickup.r] });
 });
