@@ -46,8 +46,8 @@ type Config struct {
 	MaxQueue int
 
 	// Heartbeat is the time between two signs of life. Other Go nodes take a node
-	// for dead after three that are missing; a node that doesn't hear its own
-	// connects anew. If zero, 1 s is used.
+	// for dead after three that are missing; a node that doesn't hear its own for
+	// as long, and for a second at least, connects anew. If zero, 1 s is used.
 	Heartbeat time.Duration
 
 	// Node is this node's name in the errors and logs of others.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"strconv"
 	"sync"
@@ -32,8 +33,8 @@ type conn struct {
 
 const writeTimeout = 5 * time.Second
 
-// dial connects as client does. arrived is told when something has arrived.
-func dial(ctx context.Context, client *redis.Client, maxMessage int, arrived *atomic.Int64) (*conn, error) {
+// dial connects as client does. waits is told since when nothing has arrived.
+func dial(ctx context.Context, client *redis.Client, maxMessage int, waits *atomic.Int64) (*conn, error) {
 	opt := *client.Options()
 	dialer := opt.Dialer
 	c := &conn{max: maxMessage}
@@ -59,7 +60,7 @@ func dial(ctx context.Context, client *redis.Client, maxMessage int, arrived *at
 		_ = c.client.Close()
 		return nil, err
 	}
-	c.r = bufio.NewReaderSize(timedReader{c.raw, arrived}, 64<<10)
+	c.r = bufio.NewReaderSize(timedReader{c.raw, waits}, 64<<10)
 	return c, nil
 }
 
@@ -68,16 +69,17 @@ func (c *conn) close() {
 	_ = c.client.Close()
 }
 
-// timedReader notes when something has arrived, in Unix nanoseconds: also a part
-// of a large message.
+// timedReader notes since when it waits for the network, in Unix nanoseconds: it
+// doesn't while a message is handled, and begins anew with each part of a large one.
 type timedReader struct {
 	net.Conn
-	at *atomic.Int64
+	waits *atomic.Int64
 }
 
 func (r timedReader) Read(b []byte) (int, error) {
+	r.waits.Store(time.Now().UnixNano())
 	n, err := r.Conn.Read(b)
-	r.at.Store(time.Now().UnixNano())
+	r.waits.Store(math.MaxInt64)
 	return n, err
 }
 

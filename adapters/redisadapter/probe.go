@@ -18,6 +18,7 @@ type probe struct {
 	owed  time.Time // when the first one was taken that is to be heard; zero: none
 	due   int       // how many were taken since
 	last  time.Time // when one was heard last
+	beat  time.Time // when late was asked last
 	deaf  bool
 }
 
@@ -44,20 +45,31 @@ func (p *probe) hear(seq int64, now time.Time) {
 	}
 }
 
-// late reports whether probes are overdue: three, and nothing else has come
-// for as long, or they are very late. A node that is slow to read is not deaf: to
-// connect anew would lose what it has yet to read.
-func (p *probe) late(now, arrived time.Time, every time.Duration) bool {
-	if p.owed.IsZero() || p.due < missed {
+// minSilence is the least time without a sign that makes a node deaf, however short its
+// heartbeats are: on a busy machine a goroutine may not run for hundreds of milliseconds.
+const minSilence = time.Second
+
+// late reports whether probes are overdue: three, and the reader has waited for anything
+// at all for as long, or they are very late. A node that is slow to read is not deaf, nor
+// is one that was slow to ask: to connect anew would lose what it has yet to read.
+func (p *probe) late(now, waits time.Time, every time.Duration) bool {
+	slow := now.Sub(p.beat) > 2*every
+	p.beat = now
+	if p.owed.IsZero() {
 		return false
 	}
-	return now.Sub(p.owed) > missed*every && now.Sub(arrived) > missed*every || now.Sub(p.owed) > 10*missed*every
+	if slow {
+		p.owed, p.due = now, 0
+	}
+	silence := max(missed*every, minSilence)
+	silent, waited := now.Sub(p.owed), now.Sub(waits)
+	return p.due >= missed && (silent > silence && waited > silence || silent > 10*silence)
 }
 
 // beat sends a probe, and connects anew if the earlier ones didn't come back.
 func (s *subscriber) beat(now time.Time) {
 	every := s.bus.cfg.Heartbeat
-	arrived := time.Unix(0, s.arrived.Load())
+	waits := time.Unix(0, s.waits.Load())
 	s.mu.Lock()
 	t := s.probe.topic
 	var sub *subscription
@@ -66,7 +78,7 @@ func (s *subscriber) beat(now time.Time) {
 	}
 	// Who may not listen to its probes won't hear them on another connection either.
 	live := s.conn != nil && sub != nil && sub.err == nil
-	deaf := live && s.probe.late(now, arrived, every)
+	deaf := live && s.probe.late(now, waits, every)
 	if deaf {
 		s.probe.deaf, s.probe.owed = true, time.Time{}
 		s.lost = errDeaf

@@ -12,12 +12,13 @@ import (
 // A saved session is the base64 of a MessagePack map, as official servers write
 // and read it, with members of our own behind theirs:
 //
-//	{sid, pid, rooms, data, node, from, last, until, ended, stays: [[room, from, to], …]}
+//	{sid, pid, rooms, data, node, turn, from, last, until, ended, stays: [[room, from, to], …]}
 
 // savedSession is a session as Redis has it.
 type savedSession struct {
 	adapters.Session
 	node string // which has it, or had it last; empty: an official server
+	turn int64  // how often it was taken over: a session that comes back to a node isn't in a state that it was in before
 }
 
 // encodeRecord returns the value of a session's key.
@@ -27,7 +28,7 @@ func encodeRecord(r *savedSession) (string, error) {
 		return "", err
 	}
 	w := &packSink{dst: make([]byte, 0, 512)}
-	w.object(10)
+	w.object(11)
 	w.key("sid")
 	w.text(r.ID)
 	w.key("pid")
@@ -40,6 +41,8 @@ func encodeRecord(r *savedSession) (string, error) {
 	}
 	w.key("node")
 	w.text(r.node)
+	w.key("turn")
+	w.int(r.turn)
 	place := func(name string, at adapters.Offset) {
 		w.key(name)
 		w.text(at.String())
@@ -105,6 +108,8 @@ func decodeRecord(value string) (*savedSession, error) {
 			return err
 		case "node":
 			r.node, err = s.text()
+		case "turn":
+			r.turn, err = s.int()
 		case "from":
 			err = place(&r.From)
 		case "last":

@@ -42,6 +42,7 @@ type sessionStore struct {
 type keptSession struct {
 	private string
 	digest  string // of what Redis has; empty: nothing
+	turn    int64  // see savedSession
 	next    *sessionWrite
 	busy    bool
 	waits   []chan struct{} // closed when it is neither busy nor has a next write
@@ -262,7 +263,7 @@ func (st *sessionStore) writeAll(batch []*writing) bool {
 		if b.ttl = connectedTTL; !s.Ended.IsZero() {
 			b.ttl = b.w.keep
 		}
-		if b.value, b.err = encodeRecord(&savedSession{*s, st.d.node}); b.err != nil {
+		if b.value, b.err = encodeRecord(&savedSession{*s, st.d.node, b.k.turn}); b.err != nil {
 			b.value = ""
 		}
 	}
@@ -424,7 +425,7 @@ func (st *sessionStore) take(ctx context.Context, a *streamAdapter, private stri
 		if err := st.judge(ctx, a, r); err != nil {
 			return nil, err
 		}
-		mine := savedSession{r.Session, st.d.node}
+		mine := savedSession{r.Session, st.d.node, r.turn + 1}
 		mine.Until, mine.Ended = adapters.Offset{}, time.Time{} // no longer true
 		next, err := encodeRecord(&mine)
 		if err != nil {
@@ -437,7 +438,7 @@ func (st *sessionStore) take(ctx context.Context, a *streamAdapter, private stri
 		if n, _ := replace.Int(); n != 1 {
 			continue // somebody has changed it meanwhile
 		}
-		st.own(private, digest(next))
+		st.own(private, digest(next), mine.turn)
 		if r.node != "" && r.node != st.d.node && r.Ended.IsZero() {
 			st.tell(takenFrom{r.node, a}, notice(private, digest(value)))
 		}
@@ -480,10 +481,10 @@ func (st *sessionStore) judge(ctx context.Context, a *streamAdapter, r *savedSes
 }
 
 // own notes that a session is this node's.
-func (st *sessionStore) own(private, digest string) {
+func (st *sessionStore) own(private, digest string, turn int64) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	k := &keptSession{private: private, digest: digest}
+	k := &keptSession{private: private, digest: digest, turn: turn}
 	st.kept[private] = k
 	st.renew = append(st.renew, renewal{k, time.Now().Add(renewTime)})
 }

@@ -25,7 +25,7 @@ type subscriber struct {
 	life    context.Context
 	stop    context.CancelFunc
 
-	arrived atomic.Int64 // when something arrived last, in Unix nanoseconds
+	waits atomic.Int64 // since when the reader waits for the network, in Unix nanoseconds; far off: it doesn't
 
 	mu       sync.Mutex
 	conn     *conn
@@ -100,7 +100,7 @@ func (s *subscriber) session(ctx context.Context, attempt int) error {
 	if err != nil {
 		return err
 	}
-	c, err := dial(dialing, client, s.bus.cfg.MaxMessage, &s.arrived)
+	c, err := dial(dialing, client, s.bus.cfg.MaxMessage, &s.waits)
 	if err != nil {
 		return err
 	}
