@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -42,6 +43,8 @@ func TestHallChecksOrder(t *testing.T) {
 	h := &hall{r: r, next: make([]int, 1), awaited: 1, prefix: []byte(`2["cast","`), suffix: []byte(`xx"]`), sent: 3}
 	h.left = [64]int{1, 1, 1}
 	s := &load.Socket{}
+	var delivered []int
+	h.delivered = func(_ *load.Socket, n int) { delivered = append(delivered, n) }
 	h.message(s, []byte(`2["cast","00000000xx"]`))
 	h.message(s, []byte(`2["cast","00000001xx"]`))
 	if h.done != 2 || r.loop.Faults.Total() != 0 {
@@ -52,6 +55,22 @@ func TestHallChecksOrder(t *testing.T) {
 	} {
 		if h.message(s, []byte(bad)); r.loop.Faults.Wrong != i+1 || h.done != 2 {
 			t.Errorf("%s passed", bad)
+		}
+	}
+	if !slices.Equal(delivered, []int{0, 1}) {
+		t.Errorf("delivered %v", delivered)
+	}
+}
+
+// "cluster" is all of the scenarios of two nodes; each names its adapter.
+func TestClusterScenarios(t *testing.T) {
+	list, err := choose([]string{"cluster"})
+	if err != nil || len(list) != 4 {
+		t.Fatalf("%d scenarios, %v", len(list), err)
+	}
+	for _, sc := range list {
+		if (sc.adapter != classic && sc.adapter != streams) || sc.version2 || len(sc.name) > 17 {
+			t.Errorf("%s: adapter %q, version2 %v", sc.name, sc.adapter, sc.version2)
 		}
 	}
 }

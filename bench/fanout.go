@@ -25,20 +25,22 @@ type fanout struct {
 // hall is the state of a run of fanout.
 type hall struct {
 	fanout
-	r       *run
-	sender  *load.Socket
-	members []*load.Socket
-	next    []int // by member: the number of the broadcast it must get next
-	awaited int   // members that a broadcast must reach
-	sent    int
-	done    int           // broadcasts that all have
-	left    [64]int       // by broadcast modulo 64: members that it hasn't reached
-	at      [64]time.Time // when it was sent
-	ended   func(n int)   // called when all have broadcast n
-	prefix  []byte        // of the packet at a member, before the number
-	suffix  []byte        // after it
-	scratch []byte
-	payload []byte
+	r         *run
+	sender    *load.Socket
+	members   []*load.Socket // split evenly over the nodes, in turn of these
+	near      int            // members on the first node, where the sender is
+	next      []int          // by member: the number of the broadcast it must get next
+	awaited   int            // members that a broadcast must reach
+	sent      int
+	done      int                         // broadcasts that all have
+	left      [64]int                     // by broadcast modulo 64: members that it hasn't reached
+	at        [64]time.Time               // when it was sent
+	ended     func(n int)                 // called when all have broadcast n
+	delivered func(s *load.Socket, n int) // called when a member has broadcast n
+	prefix    []byte                      // of the packet at a member, before the number
+	suffix    []byte                      // after it
+	scratch   []byte
+	payload   []byte
 }
 
 // newHall connects the members and the sender.
@@ -68,8 +70,18 @@ func newHall(r *run, f fanout) (*hall, error) {
 		return nil, err
 	}
 	h.sender = sender[0]
-	if h.members, err = r.sockets(f.members, ev); err != nil {
-		return nil, err
+	for i, p := range r.nodes {
+		share := f.members*(i+1)/len(r.nodes) - f.members*i/len(r.nodes)
+		some, err := r.socketsAt(p.Addr, share, ev)
+		if err != nil {
+			return nil, err
+		}
+		for _, s := range some {
+			s.Index += len(h.members)
+		}
+		if h.members = append(h.members, some...); i == 0 {
+			h.near = len(some)
+		}
 	}
 	join := load.AppendFrame(nil, load.Text, `420["join","room"]`)
 	for _, s := range h.members {
@@ -96,6 +108,9 @@ func (h *hall) message(s *load.Socket, data []byte) {
 		return
 	}
 	h.next[s.Index]++
+	if h.delivered != nil {
+		h.delivered(s, n)
+	}
 	if h.left[n&63]--; h.left[n&63] == 0 {
 		h.done++
 		if h.ended != nil {

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/roomcast/roomcast/bench/load"
+	"github.com/roomcast/roomcast/bench/redisd"
 )
 
 func main() {
@@ -80,6 +81,10 @@ func bench(args []string) error {
 
 	fresh := &results{Machine: thisMachine()}
 	for _, sc := range chosen {
+		if sc.adapter != "" && !redisd.Available() {
+			fmt.Printf("%-17s skipped: it needs redis-server, which is not installed\n", sc.name)
+			continue
+		}
 		n := *rounds
 		if sc.rounds > 0 {
 			n = min(n, sc.rounds)
@@ -124,11 +129,26 @@ func measure(root string, sc scenario, k kind, round int, quick bool, p *profile
 	if sc.options != nil {
 		o = sc.options(quick)
 	}
-	server, err := start(root, k, o)
+	r := &run{quick: quick, profile: p, metrics: res.Metrics}
+	var err error
+	if sc.adapter == "" {
+		var alone *process
+		if alone, err = start(root, k, o); err == nil {
+			r.nodes = []*process{alone}
+		}
+	} else {
+		r.redis, r.nodes, err = startCluster(root, k, o, sc.adapter)
+	}
+	if r.redis != nil {
+		defer r.redis.Stop()
+	}
+	for _, node := range r.nodes {
+		defer node.stop()
+	}
 	if err != nil {
 		return res, err
 	}
-	defer server.stop()
+	server := r.nodes[0]
 	if res.Version = server.Version; k == roomcast || k == compat {
 		res.Version = commit(root) + ", " + server.Version
 	}
@@ -138,7 +158,7 @@ func measure(root string, sc scenario, k kind, round int, quick bool, p *profile
 	}
 	defer loop.Close()
 	loop.Version2 = k.version2()
-	r := &run{server: server, loop: loop, quick: quick, profile: p, metrics: res.Metrics}
+	r.server, r.loop = server, loop
 	if err := sc.run(r); err != nil {
 		res.Error = err.Error()
 	}

@@ -34,7 +34,9 @@ func (k kind) version2() bool { return k == googollee || k == compat }
 // options are what a scenario asks of a server. Zero is the server's default.
 type options struct {
 	PingInterval time.Duration
-	MaxPayload   int // bytes
+	MaxPayload   int     // bytes
+	Redis        string  // host:port; "": the server is alone
+	Adapter      adapter // with Redis
 }
 
 // process is a server in a process of its own.
@@ -64,7 +66,9 @@ func start(root string, k kind, o options) (*process, error) {
 	}
 	cmd.Env = append(os.Environ(), "NODE_ENV=production",
 		fmt.Sprint("PING_INTERVAL_MS=", o.PingInterval.Milliseconds()),
-		fmt.Sprint("MAX_PAYLOAD=", o.MaxPayload))
+		fmt.Sprint("MAX_PAYLOAD=", o.MaxPayload),
+		fmt.Sprint("REDIS_ADDR=", o.Redis),
+		fmt.Sprint("ADAPTER=", o.Adapter))
 	cmd.Stderr = os.Stderr
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
@@ -103,12 +107,14 @@ func (p *process) stop() {
 
 // cpu is the user and system time that the process has used, from the kernel's
 // clock of that process, in nanoseconds (what /proc/<pid>/stat has in ticks).
-func (p *process) cpu() (time.Duration, error) {
+func (p *process) cpu() (time.Duration, error) { return cpuOf(p.cmd.Process.Pid) }
+
+func cpuOf(pid int) (time.Duration, error) {
 	const sched = 2 // CPUCLOCK_SCHED of linux/posix-timers.h
-	clock := int32(^p.cmd.Process.Pid<<3 | sched)
+	clock := int32(^pid<<3 | sched)
 	var ts unix.Timespec
 	if err := unix.ClockGettime(clock, &ts); err != nil {
-		return 0, fmt.Errorf("bench: CPU time of the server: %w", err)
+		return 0, fmt.Errorf("bench: CPU time of process %d: %w", pid, err)
 	}
 	return time.Duration(ts.Nano()), nil
 }
@@ -132,6 +138,7 @@ type stats struct {
 	Sockets    int `json:"sockets"`
 	Sessions   int `json:"sessions"`
 	Goroutines int `json:"goroutines"` // 0: it has none
+	Nodes      int `json:"nodes"`      // that it knows of, itself included
 }
 
 // side asks the side listener. It keeps no connection, so that asking leaves

@@ -2,17 +2,21 @@ package main
 
 import (
 	"fmt"
+	"net/netip"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/roomcast/roomcast/bench/load"
+	"github.com/roomcast/roomcast/bench/redisd"
 )
 
-// run is one run of a scenario against one fresh server. Scenarios use it from
+// run is one run of a scenario against one fresh server, or cluster. Scenarios use it from
 // one goroutine and set metrics.
 type run struct {
 	server  *process
+	nodes   []*process     // server, and the others of its cluster
+	redis   *redisd.Server // nil: there is no cluster
 	loop    *load.Loop
 	quick   bool
 	profile *profile // nil: none is recorded
@@ -23,13 +27,24 @@ type run struct {
 
 // window is a moment from which a measurement counts.
 type window struct {
-	at          time.Time
-	server, own time.Duration
+	at                 time.Time
+	server, redis, own time.Duration // CPU: of all nodes, of Redis, of this process
 }
 
 func (r *run) moment() (window, error) {
-	cpu, err := r.server.cpu()
-	return window{time.Now(), cpu, ownCPU()}, err
+	w := window{at: time.Now(), own: ownCPU()}
+	for _, p := range r.nodes {
+		cpu, err := p.cpu()
+		if err != nil {
+			return w, err
+		}
+		w.server += cpu
+	}
+	var err error
+	if r.redis != nil {
+		w.redis, err = cpuOf(r.redis.PID)
+	}
+	return w, err
 }
 
 // ownCPU is the user and system time of this process.
@@ -53,7 +68,8 @@ func (r *run) begin() (err error) {
 }
 
 // end closes the window and sets the metrics for the n messages, deliveries or
-// connections in it: "cpu" and "generator" (µs each) and "rate" (each second).
+// connections in it: "cpu" and "generator" (µs each), "rate" (each second), and
+// in a cluster "redis" (µs each).
 func (r *run) end(n int) error {
 	now, err := r.moment()
 	if err != nil {
@@ -70,6 +86,9 @@ func (r *run) end(n int) error {
 	per := func(d time.Duration) float64 { return float64(d) / 1e3 / float64(n) }
 	r.metrics["cpu"] = per(now.server - r.began.server)
 	r.metrics["generator"] = per(now.own - r.began.own)
+	if r.redis != nil {
+		r.metrics["redis"] = per(now.redis - r.began.redis)
+	}
 	r.metrics["rate"] = float64(n) / now.at.Sub(r.began.at).Seconds()
 	return nil
 }
@@ -98,6 +117,11 @@ const patience = 10 * time.Second
 // sockets connects n sockets, some at a time, which then call ev. Those that
 // fail are counted and left out.
 func (r *run) sockets(n int, ev *load.Events) ([]*load.Socket, error) {
+	return r.socketsAt(r.server.Addr, n, ev)
+}
+
+// socketsAt is sockets for any node.
+func (r *run) socketsAt(addr netip.AddrPort, n int, ev *load.Events) ([]*load.Socket, error) {
 	const atOnce = 64
 	var (
 		sockets       []*load.Socket
@@ -109,7 +133,7 @@ func (r *run) sockets(n int, ev *load.Events) ([]*load.Socket, error) {
 		if failed != nil || dialed == n {
 			return
 		}
-		s, err := r.loop.Dial(r.server.Addr, 0, ev)
+		s, err := r.loop.Dial(addr, 0, ev)
 		if err != nil {
 			failed = err
 			return

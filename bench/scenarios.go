@@ -14,7 +14,8 @@ type scenario struct {
 	rounds  int                      // at most; 0: as many as asked for
 	rows    []row
 
-	version2 bool // clients of version 2 can play it
+	version2 bool    // clients of version 2 can play it
+	adapter  adapter // of two nodes on Redis; "": one node without
 }
 
 // row is a line of the table: a metric of a scenario and its target.
@@ -135,6 +136,10 @@ var scenarios = []scenario{
 			{metric: "goroutines", title: "goroutines left", unit: "", target: target{0, 0, atMost}},
 		},
 	},
+	{name: "cluster-classic", adapter: classic, title: "two nodes, classic, 1,000 members", run: clusterFanout{members: 1000, inFlight: 1, size: 64}.run, rows: clusterRows(0.60, 0.45)},
+	{name: "cluster-streams", adapter: streams, title: "two nodes, streams, 1,000 members", run: clusterFanout{members: 1000, inFlight: 1, size: 64}.run, rows: clusterRows(0.60, 0.45)},
+	{name: "cluster-classic-4", adapter: classic, title: "two nodes, classic, 100 members, 4 in flight", run: clusterFanout{members: 100, inFlight: 4, size: 64}.run, rows: clusterRows(0.50, 0.30)},
+	{name: "cluster-streams-4", adapter: streams, title: "two nodes, streams, 100 members, 4 in flight", run: clusterFanout{members: 100, inFlight: 4, size: 64}.run, rows: clusterRows(0.50, 0.30)},
 }
 
 // choose returns the scenarios with the given names or beginnings of names

@@ -1,6 +1,7 @@
 // Command goserver is Roomcast with the application of the benchmark, the same
 // as in ../node/server.mjs. It prints one line of JSON with its addresses when
-// it listens, and ends with its standard input.
+// it listens, and ends with its standard input. With REDIS_ADDR it is a node
+// of a cluster.
 package main
 
 import (
@@ -9,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -17,6 +19,10 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
+	"github.com/roomcast/roomcast/adapters"
+	"github.com/roomcast/roomcast/adapters/redisadapter"
 	"github.com/roomcast/roomcast/engine"
 	"github.com/roomcast/roomcast/internal/gcfloor"
 	"github.com/roomcast/roomcast/parser"
@@ -44,6 +50,7 @@ type cast struct {
 
 func main() {
 	log.SetFlags(0)
+	slog.SetLogLoggerLevel(slog.LevelWarn)
 	gcfloor.Set(gcfloor.Default) // as the program roomcast
 	if err := run(); err != nil {
 		log.Fatal("goserver: ", err)
@@ -60,6 +67,7 @@ func run() error {
 			HandshakeRate: -1, // the official server has no such limit
 		},
 		PacketLimits: parser.Limits{MaxAttachmentBytes: payload},
+		Driver:       driver(os.Getenv("REDIS_ADDR"), os.Getenv("ADAPTER")),
 	})
 	if err != nil {
 		return err
@@ -96,15 +104,29 @@ func run() error {
 	return <-failed
 }
 
+// driver joins the nodes on a Redis server. Without one it is nil.
+func driver(addr, adapter string) adapters.Driver {
+	if addr == "" {
+		return nil
+	}
+	rdb := redis.NewClient(&redis.Options{Addr: addr})
+	if adapter == "streams" {
+		return redisadapter.Streams(rdb, redisadapter.StreamsConfig{})
+	}
+	return redisadapter.PubSub(rdb, redisadapter.Config{})
+}
+
 func echo[T any](_ context.Context, _ *server.Socket, v T) (T, error) { return v, nil }
 
 // stats counts what there is.
 func stats(srv *server.Server, ns *server.Namespace) map[string]any {
 	st := srv.Stats().Engine
+	nodes, _ := ns.Nodes(context.Background()) // 0: it can't tell
 	return map[string]any{
 		"sockets":    len(ns.Sockets()),
 		"sessions":   st.WebSocket.Load() + st.Polling.Load(),
 		"goroutines": runtime.NumGoroutine(),
+		"nodes":      nodes,
 	}
 }
 

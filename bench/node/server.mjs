@@ -1,5 +1,6 @@
 // The official server with the application of the benchmark, the same as in
 // ../goserver. It prints one line of JSON with its addresses when it listens.
+// With REDIS_ADDR it is a node of a cluster.
 import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { Server } from "socket.io";
@@ -10,11 +11,29 @@ const version = (name) =>
 // The benchmark ends this process by closing its standard input.
 process.stdin.on("end", () => process.exit()).resume();
 
+// What joins the nodes: the official adapters with their defaults.
+let adapter;
+let adapterVersion = "";
+if (process.env.REDIS_ADDR) {
+  const { createClient } = await import("redis");
+  const connect = async () => {
+    const client = createClient({ url: `redis://${process.env.REDIS_ADDR}` });
+    client.on("error", (err) => console.error(err.message));
+    await client.connect();
+    return client;
+  };
+  const name = process.env.ADAPTER === "streams" ? "@socket.io/redis-streams-adapter" : "@socket.io/redis-adapter";
+  const { createAdapter } = await import(name);
+  adapter = name.includes("streams") ? createAdapter(await connect()) : createAdapter(await connect(), await connect());
+  adapterVersion = `, ${name} ${version(name)}, redis ${version("redis")}`;
+}
+
 const http = createServer();
 const io = new Server(http, {
   serveClient: false,
   pingInterval: Number(process.env.PING_INTERVAL_MS) || 25_000,
   maxHttpBufferSize: Number(process.env.MAX_PAYLOAD) || 1e6,
+  ...(adapter && { adapter }),
 });
 
 io.on("connection", (socket) => {
@@ -41,7 +60,8 @@ const side = createServer(async (req, res) => {
   }
   res.setHeader("Connection", "close");
   res.setHeader("Content-Type", "application/json");
-  res.end(JSON.stringify({ sockets: io.of("/").sockets.size, sessions: io.engine.clientsCount }));
+  const nodes = adapter ? await io.of("/").adapter.serverCount() : 1;
+  res.end(JSON.stringify({ sockets: io.of("/").sockets.size, sessions: io.engine.clientsCount, nodes }));
 });
 
 const listen = (server, backlog) =>
@@ -53,6 +73,6 @@ console.log(
   JSON.stringify({
     addr: `127.0.0.1:${main.port}`,
     side: `127.0.0.1:${stats.port}`,
-    version: `socket.io ${version("socket.io")}, engine.io ${version("engine.io")}, ws ${version("ws")}, Node ${process.versions.node}`,
+    version: `socket.io ${version("socket.io")}, engine.io ${version("engine.io")}, ws ${version("ws")}, Node ${process.versions.node}${adapterVersion}`,
   }),
 );

@@ -17,7 +17,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -30,6 +29,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/roomcast/roomcast/bench/load"
+	"github.com/roomcast/roomcast/bench/redisd"
 )
 
 // Scenarios, and how long each is measured.
@@ -210,11 +210,16 @@ type report struct {
 func measure(root, peer, scenario, fsync, profile string, length time.Duration) (metrics map[string]float64, done report, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), length+30*time.Second)
 	defer cancel()
-	addr, stop, err := startRedis(ctx, fsync)
+	var args []string
+	if fsync != "" {
+		args = []string{"--appendonly", "yes", "--appendfsync", fsync}
+	}
+	rd, err := redisd.Start(ctx, args...)
 	if err != nil {
 		return nil, done, err
 	}
-	defer stop()
+	defer rd.Stop()
+	addr := rd.Addr
 	rdb := redis.NewClient(&redis.Options{Addr: addr, DisableIdentity: true})
 	defer rdb.Close()
 
@@ -324,45 +329,6 @@ func measure(root, peer, scenario, fsync, profile string, length time.Duration) 
 		metrics["p50"], metrics["p99"] = l[len(l)/2], l[len(l)*99/100]
 	}
 	return metrics, done, nil
-}
-
-// startRedis starts a server on a free port, with its data in a folder that is deleted afterwards.
-func startRedis(ctx context.Context, fsync string) (addr string, stop func(), err error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", nil, err
-	}
-	addr = l.Addr().String()
-	_ = l.Close()
-	dir, err := os.MkdirTemp("", "bench-queues-")
-	if err != nil {
-		return "", nil, err
-	}
-	_, port, _ := net.SplitHostPort(addr)
-	args := []string{"--bind", "127.0.0.1", "--port", port, "--dir", dir, "--save", "", "--logfile", filepath.Join(dir, "log")}
-	if fsync != "" {
-		args = append(args, "--appendonly", "yes", "--appendfsync", fsync)
-	}
-	cmd := exec.Command("redis-server", args...)
-	cmd.SysProcAttr = &unix.SysProcAttr{Pdeathsig: unix.SIGKILL}
-	if err := cmd.Start(); err != nil {
-		return "", nil, err
-	}
-	stop = func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		_ = os.RemoveAll(dir)
-	}
-	rdb := redis.NewClient(&redis.Options{Addr: addr, DisableIdentity: true, MaxRetries: -1})
-	defer rdb.Close()
-	for range 500 {
-		if rdb.Ping(ctx).Err() == nil {
-			return addr, stop, nil
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	stop()
-	return "", nil, errors.New("bench: redis-server doesn't answer")
 }
 
 func infoNumber(ctx context.Context, rdb *redis.Client, section, name string) (float64, error) {
