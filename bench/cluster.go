@@ -76,13 +76,13 @@ func (f clusterFanout) run(r *run) error {
 	if err := r.end((h.done - before) * f.members); err != nil {
 		return err
 	}
-	return h.lag(pick(r, 60, 20))
+	return h.lag(pick(r, 30, 10))
 }
 
-// lag casts 20 times a second and measures when the last member of each node
+// lag casts 10 times a second, which both servers can keep up with, and measures when the last member of each node
 // has it.
 func (h *hall) lag(casts int) error {
-	const interval = 50 * time.Millisecond
+	const interval = 100 * time.Millisecond
 	var (
 		left [2][64]int // as hall.left, by node
 		took [2][]float64
