@@ -173,3 +173,21 @@ func TestPublish(t *testing.T) {
 		t.Errorf("table:\n%s", text)
 	}
 }
+
+// Figures that stay when others are measured on another machine stay that machine's.
+func TestMachines(t *testing.T) {
+	one, two := machine{CPU: "one", Cores: 1}, machine{CPU: "two", Cores: 2}
+	rs := &results{Machine: one, Runs: []result{{Scenario: "idle", Server: node}, {Scenario: "echo-100", Server: node}}}
+	rs.moveTo(two)
+	rs.replace([]result{{Scenario: "idle", Server: node}})
+	text := rs.section()
+	for _, want := range []string{"- Machine: two, 2 cores", "- On another machine, one, 1 cores, 0 GiB, Linux : echo-100\n"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q is missing in\n%s", want, text)
+		}
+	}
+	rs.moveTo(one)
+	if len(rs.otherMachines()) != 1 || rs.otherMachines()[0] != two {
+		t.Errorf("back on the first: %v", rs.otherMachines())
+	}
+}

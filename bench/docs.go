@@ -43,7 +43,16 @@ func (rs *results) section() string {
 	}
 	const format = "2006-01-02 15:04"
 	fmt.Fprintf(&b, "Measured %s to %s UTC, up to %d rounds.\n\n", first.UTC().Format(format), last.UTC().Format(format), rounds)
-	fmt.Fprintf(&b, "- Machine: %s, %d cores, %d GiB, Linux %s\n", rs.Machine.CPU, rs.Machine.Cores, rs.Machine.Memory, rs.Machine.Kernel)
+	fmt.Fprintf(&b, "- Machine: %s\n", rs.Machine)
+	for _, m := range rs.otherMachines() {
+		var there []string
+		for _, r := range rs.Runs {
+			if r.Machine != nil && *r.Machine == m && !slices.Contains(there, r.Scenario) {
+				there = append(there, r.Scenario)
+			}
+		}
+		fmt.Fprintf(&b, "- On another machine, %s: %s\n", m, strings.Join(there, ", "))
+	}
 	fmt.Fprintf(&b, "- Node: %s\n", strings.Join(rs.versions(node), "; "))
 	fmt.Fprintf(&b, "- Roomcast: %s\n", strings.Join(rs.versions(roomcast), "; "))
 	if list := rs.versions(googollee); len(list) > 0 {
@@ -59,6 +68,20 @@ func (rs *results) section() string {
 		}
 	}
 	return b.String()
+}
+
+func (m machine) String() string {
+	return fmt.Sprintf("%s, %d cores, %d GiB, Linux %s", m.CPU, m.Cores, m.Memory, m.Kernel)
+}
+
+// otherMachines are those of runs that were not on the file's.
+func (rs *results) otherMachines() (list []machine) {
+	for _, r := range rs.Runs {
+		if r.Machine != nil && !slices.Contains(list, *r.Machine) {
+			list = append(list, *r.Machine)
+		}
+	}
+	return list
 }
 
 // trouble describes what went wrong in a run, "" if nothing did.

@@ -194,7 +194,7 @@ func publish(root string, fresh *results) error {
 	if err != nil {
 		return err
 	}
-	all.Machine = fresh.Machine
+	all.moveTo(fresh.Machine)
 	all.replace(fresh.Runs)
 	if err := all.save(filepath.Join(dir, time.Now().UTC().Format(time.DateOnly)+".json")); err != nil {
 		return err

@@ -41,7 +41,8 @@ type result struct {
 	Quick    bool               `json:"quick,omitempty"`
 	Metrics  map[string]float64 `json:"metrics,omitempty"`
 	Faults   load.Faults        `json:"faults"`
-	Error    string             `json:"error,omitempty"` // the run broke off
+	Error    string             `json:"error,omitempty"`   // the run broke off
+	Machine  *machine           `json:"machine,omitempty"` // nil: that of the file
 }
 
 // replace drops the runs of the scenarios in fresh against the servers in
@@ -61,6 +62,21 @@ func (rs *results) replace(fresh []result) {
 	slices.SortStableFunc(rs.Runs, func(a, b result) int {
 		return cmp.Compare(slices.Index(order, a.Scenario), slices.Index(order, b.Scenario))
 	})
+}
+
+// moveTo makes m the machine of the file. Runs from another one keep theirs.
+func (rs *results) moveTo(m machine) {
+	if rs.Machine != m {
+		old := rs.Machine
+		for i := range rs.Runs {
+			if r := &rs.Runs[i]; r.Machine == nil {
+				r.Machine = &old
+			} else if *r.Machine == m {
+				r.Machine = nil
+			}
+		}
+	}
+	rs.Machine = m
 }
 
 // newest reads the newest file in dir; without one it returns no runs.
