@@ -66,8 +66,9 @@ func NewShardedEmitter(rdb redis.UniversalClient, cfg Config) Emitter {
 }
 
 // NewStreamsEmitter returns an emitter to nodes with the streams adapter. stream
-// names the stream; if empty, "socket.io" is used. Of several streams any will do, such as
-// "socket.io-0". It is cut to about maxLen entries: the same as on the nodes. Of cfg, MaxMessage is used.
+// names the stream; if empty, "socket.io" is used. Of several streams, such as "socket.io-0", events
+// arrive by any, but clients of a namespace can't recover when they come by another than its own.
+// It is cut to about maxLen entries: the same as on the nodes. Of cfg, MaxMessage is used.
 func NewStreamsEmitter(rdb redis.UniversalClient, stream string, maxLen int64, cfg Config) Emitter {
 	cfg = cfg.withDefaults()
 	if stream == "" {

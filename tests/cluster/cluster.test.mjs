@@ -6,6 +6,7 @@ import { Emitter } from "@socket.io/redis-emitter";
 import client2 from "client2";
 import { createClient } from "redis";
 import { connect, sleep, startRedis, startServer, until } from "./harness.mjs";
+import { streamName, streamsEmitter, warm } from "./streams.mjs";
 
 let redis;
 before(async () => void (redis = await startRedis()));
@@ -18,6 +19,8 @@ const sets = [
   { adapter: "sharded", client: "redis", mode: "dynamic" },
   { adapter: "sharded", client: "ioredis", mode: "static" },
   { adapter: "sharded", client: "redis4", mode: "dynamic-private" },
+  { adapter: "streams", client: "redis" },
+  { adapter: "streams", client: "ioredis", streams: 4, sharded: true },
 ];
 
 // The sets share Redis, each with a prefix of its own.
@@ -28,10 +31,16 @@ function mixed(set) {
   describe(name, { concurrency: 1 }, () => {
     // Official servers don't hear themselves where a prefix has glob characters:
     // they don't escape their patterns.
-    const config = () => ({ prefix: name, ...set, redis: redis.port });
+    const config = () => ({ prefix: name, emitter: streamName({ prefix: name, ...set }), ...set, redis: redis.port });
+    const start = async (kind) => {
+      const s = await startServer(kind, config());
+      const numbers = Array.from({ length: set.streams ?? 1 }, (_, i) => i);
+      if (set.adapter === "streams" && kind === "node") await warm(redis, s, numbers.map((i) => streamName(config(), i)));
+      return s;
+    };
     let servers, clients;
     before(async () => {
-      servers = await Promise.all(["go", "node"].map((kind) => startServer(kind, config())));
+      servers = await Promise.all(["go", "node"].map(start));
       clients = await Promise.all(servers.map((s) => connect(s)));
       await until(async () => (await servers[0].do("nodes")) === 2 && (await servers[1].do("nodes")) === 2, "two nodes");
     });
@@ -173,7 +182,8 @@ function mixed(set) {
     }, { timeout: 15_000 });
 
     ways("namespaces", async (here, own, there) => {
-      for (const nsp of ["/chat", "/a#b"]) {
+      // of four streams, official servers write the events of /dashboard to one that they don't read themselves
+      for (const nsp of ["/chat", "/a#b", "/dashboard"]) {
         await Promise.all(servers.map((s) => s.do("open", { nsp })));
         const [a, b] = [await connect(here, nsp), await connect(there, nsp)];
         await until(async () => (await here.do("fetch", { nsp })).length === 2, "both sockets");
@@ -224,6 +234,32 @@ function mixed(set) {
       });
     }
 
+    if (set.adapter === "streams") {
+      test("entries of the official emitter", async () => {
+        const [c] = clients;
+        await join(c, "em");
+        c.got.length = 0;
+        const stream = config().emitter;
+        const to = (options) => streamsEmitter(redis, stream, options);
+        await to().emit("all", 1, Buffer.from([1]));
+        await to({ rooms: ["em"], except: ["zz"], flags: { compress: false } }).emit("room");
+        await to({ rooms: ["em"], except: [c.id] }).emit("not");
+        await to({ nsp: "chat" }).emit("nobody");
+        await to({ rooms: ["em"] }).join(["em2", "em3"]);
+        await to({ rooms: ["em"] }).leave(["em3"]);
+        await to().server("note", "from the emitter", Buffer.from([2]));
+        await to().emit("end");
+        await until(() => c.got.length >= 3, () => `all, room and end; got ${JSON.stringify(c.got)}`);
+        assert.deepEqual(c.got.splice(0), [["all", 1, { $bin: "AQ==" }], ["room"], ["end"]]);
+        await until(async () => (await servers[1].do("fetch", { rooms: ["em2"], except: ["em3"] })).length === 1, "the join and the leave");
+        await until(async () => (await servers[0].do("noted")).some(([v, b]) => v === "from the emitter" && b.$bin === "Ag=="), "the note");
+        await to({ rooms: ["em2"] }).disconnect(true);
+        await until(() => !c.connected, "the client is disconnected");
+        c.close();
+        clients[0] = await connect(servers[0]);
+      });
+    }
+
     ways("rooms and ids of other lengths", async (here, own, there) => {
       await Promise.all(servers.map((s) => s.do("open", { nsp: "/chat" })));
       const old = client2(`http://127.0.0.1:${there.port}/chat`, { transports: ["websocket"], forceNew: true });
@@ -260,7 +296,7 @@ function mixed(set) {
     });
 
     test("two of each, that come and go", async () => {
-      const more = await Promise.all(["go", "node"].map((kind) => startServer(kind, config())));
+      const more = await Promise.all(["go", "node"].map(start));
       const all = [...servers, ...more];
       const both = await Promise.all(more.map((s) => connect(s)));
       for (const s of all) await until(async () => (await s.do("nodes")) === 4, "four nodes");
@@ -284,7 +320,7 @@ function mixed(set) {
     });
 
     test("a Go node that hangs is not waited for by another", async () => {
-      const frozen = await startServer("go", config());
+      const frozen = await start("go");
       await until(async () => (await servers[0].do("nodes")) === 3, "three nodes");
       await sleep(1000); // heartbeats
       frozen.child.kill("SIGSTOP");

@@ -129,10 +129,17 @@ export async function startServer(kind, config) {
   return server;
 }
 
-/** Connects a client: a socket whose events gather in .got as [name, ...args]. */
-export async function connect(server, nsp = "/") {
+/**
+ * Connects a client: a socket whose events gather in .got as [name, ...args].
+ * It goes on where the socket gone was, if there is one.
+ */
+export async function connect(server, nsp = "/", gone) {
   // by hand: a namespace with "#" is no part of a URL
   const socket = new Manager(`http://127.0.0.1:${server.port}`, { transports: ["websocket"], reconnection: false }).socket(nsp);
+  if (gone) {
+    socket._pid = gone._pid;
+    socket._lastOffset = gone._lastOffset;
+  }
   socket.got = [];
   socket.onAny((...args) => {
     if (typeof args.at(-1) === "function") args.pop();

@@ -1,10 +1,11 @@
 // An official server in a cluster, driven by JSON lines on its standard input;
 // server/main.go is ours, driven in the same way. The argument is JSON:
-// { redis: port, adapter: "classic"|"sharded", client: "redis"|"redis4"|"ioredis", mode, prefix, specific }
+// { redis: port, adapter: "classic"|"sharded"|"streams", client: "redis"|"redis4"|"ioredis", mode, prefix, specific, streams, sharded, recovery }
 import { createServer } from "node:http";
 import { createInterface } from "node:readline";
 import { Server } from "socket.io";
 import { createAdapter, createShardedAdapter } from "@socket.io/redis-adapter";
+import { createAdapter as createStreamsAdapter } from "@socket.io/redis-streams-adapter";
 import { plain, revive } from "./values.mjs";
 
 const config = JSON.parse(process.argv[2]);
@@ -23,14 +24,21 @@ async function connect() {
   return client;
 }
 
-const [pub, sub] = [await connect(), await connect()];
-const adapter =
-  config.adapter === "classic"
-    ? createAdapter(pub, sub, { key: config.prefix, publishOnSpecificResponseChannel: config.specific, requestsTimeout: 2000 })
-    : createShardedAdapter(pub, sub, { channelPrefix: config.prefix, subscriptionMode: config.mode });
+const client = await connect();
+const adapters = {
+  classic: async () => createAdapter(client, await connect(), { key: config.prefix, publishOnSpecificResponseChannel: config.specific, requestsTimeout: 2000 }),
+  sharded: async () => createShardedAdapter(client, await connect(), { channelPrefix: config.prefix, subscriptionMode: config.mode }),
+  streams: () =>
+    createStreamsAdapter(client, {
+      channelPrefix: config.prefix, streamName: `${config.prefix}:stream`, sessionKeyPrefix: `${config.prefix}:session:`,
+      streamCount: config.streams ?? 1, useShardedPubSub: config.sharded ?? false,
+    }),
+};
+const adapter = await adapters[config.adapter]();
 const http = createServer();
-const io = new Server(http, { adapter, allowEIO3: true });
+const io = new Server(http, { adapter, allowEIO3: true, connectionStateRecovery: config.recovery ? {} : undefined });
 const noted = [];
+const heard = new Set(); // streams
 
 function setup(nsp) {
   nsp.on("connection", (socket) => {
@@ -39,6 +47,7 @@ function setup(nsp) {
   });
   nsp.on("add", (a, b, done) => done(a + b));
   nsp.on("same", (v, done) => done(v));
+  nsp.on("warm", (stream) => heard.add(stream));
   nsp.on("note", (...args) => noted.push(plain(args)));
 }
 setup(io.of("/"));
@@ -65,6 +74,7 @@ const commands = {
   serverEmit: (c) => void io.of(c.nsp ?? "/").serverSideEmit(c.event, ...revive(c.args)),
   serverCall: (c) => answers((done) => io.of(c.nsp ?? "/").serverSideEmit(c.event, ...revive(c.args), done)),
   noted: () => noted.splice(0),
+  heard: () => [...heard],
   nodes: () => io.of("/").adapter.serverCount(),
   allRooms: async () => [...(await io.of("/").adapter.allRooms())],
 };

@@ -22,6 +22,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/roomcast/roomcast/adapters"
 	"github.com/roomcast/roomcast/adapters/redisadapter"
 	"github.com/roomcast/roomcast/engine"
 	"github.com/roomcast/roomcast/parser"
@@ -34,6 +35,18 @@ type config struct {
 	Mode     redisadapter.Mode
 	Prefix   string
 	Specific bool
+	Streams  int    // how many; 0: one
+	Emitter  string // the stream of emitters
+	Sharded  bool   // requests of the streams adapter
+	Recovery bool
+}
+
+// streams is the configuration of the streams adapter. Prefix tells clusters apart in Redis.
+func (c *config) streams(shared redisadapter.Config) redisadapter.StreamsConfig {
+	return redisadapter.StreamsConfig{
+		Config: shared, Stream: c.Prefix + ":stream", Streams: c.Streams,
+		SessionPrefix: c.Prefix + ":session:", Sharded: c.Sharded,
+	}
 }
 
 // command is what the test wants.
@@ -62,9 +75,9 @@ func main() {
 // node is the server with what its handlers have noted.
 type node struct {
 	*server.Server
-	rdb  redis.UniversalClient
-	cfg  redisadapter.Config
-	kind string
+	rdb    redis.UniversalClient
+	cfg    redisadapter.Config
+	config *config
 
 	mu    sync.Mutex
 	noted [][]any
@@ -82,15 +95,24 @@ func run() error {
 		Heartbeat: 500 * time.Millisecond, Node: fmt.Sprintf("go-%d", os.Getpid()),
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	}
-	driver := redisadapter.PubSub(rdb, cfg)
-	if c.Adapter == "sharded" {
+	var driver adapters.Driver
+	switch c.Adapter {
+	case "streams":
+		driver = redisadapter.Streams(rdb, c.streams(cfg))
+	case "sharded":
 		driver = redisadapter.ShardedPubSub(rdb, cfg)
+	default:
+		driver = redisadapter.PubSub(rdb, cfg)
 	}
-	sio, err := server.New(server.Config{Driver: driver, Engine: engine.Config{EIO3: true}})
+	var recovery *server.Recovery
+	if c.Recovery {
+		recovery = &server.Recovery{}
+	}
+	sio, err := server.New(server.Config{Driver: driver, Recovery: recovery, Engine: engine.Config{EIO3: true}})
 	if err != nil {
 		return err
 	}
-	n := &node{Server: sio, rdb: rdb, cfg: cfg, kind: c.Adapter}
+	n := &node{Server: sio, rdb: rdb, cfg: cfg, config: &c}
 	n.setup(sio.Of("/"))
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -245,9 +267,14 @@ func (n *node) do(ctx context.Context, c *command) (any, error) {
 
 // emitter sends as a process without sockets would.
 func (n *node) emitter(ctx context.Context, c *command, args []any) error {
-	e := redisadapter.NewEmitter(n.rdb, n.cfg)
-	if n.kind == "sharded" {
+	var e redisadapter.Emitter
+	switch n.config.Adapter {
+	case "streams":
+		e = redisadapter.NewStreamsEmitter(n.rdb, n.config.Emitter, 10_000, n.cfg)
+	case "sharded":
 		e = redisadapter.NewShardedEmitter(n.rdb, n.cfg)
+	default:
+		e = redisadapter.NewEmitter(n.rdb, n.cfg)
 	}
 	e = e.To(c.Rooms...).Except(c.Except...)
 	switch {
