@@ -79,9 +79,10 @@ func (rs *results) moveTo(m machine) {
 	rs.Machine = m
 }
 
-// newest reads the newest file in dir; without one it returns no runs.
+// newest reads the newest file in dir; without one it returns no runs. Files of
+// other benchmarks don't begin with the date.
 func newest(dir string) (*results, error) {
-	names, err := filepath.Glob(filepath.Join(dir, "*.json"))
+	names, err := filepath.Glob(filepath.Join(dir, "[0-9]*.json"))
 	if err != nil || len(names) == 0 {
 		return &results{}, err
 	}
