@@ -107,20 +107,25 @@ func (d *Driver) newLine(namespace string, local adapters.Local) (*line, error) 
 // there before, the namespace is opened nevertheless, and joined when Redis is back.
 func (d *Driver) join(ctx context.Context, l *line) error {
 	first := !l.bus.met.Load()
-	if first || l.bus.connected() == nil {
-		if err := d.check(ctx, d, l.namespace); err != nil {
-			return err
+	away := l.bus.connected()
+	if first || away == nil {
+		// Redis may go at any moment, before the connection that listens has noticed.
+		if away = d.check(ctx, d, l.namespace); away != nil && (first || errors.Is(away, errMixed)) {
+			return away
 		}
 	}
 	l.bus.add(l.topics...)
-	if !first {
-		if err := l.bus.connected(); err != nil {
-			d.cfg.Logger.Warn("redisadapter: a namespace is opened while Redis is away", "namespace", l.namespace, "error", err)
-			return nil
+	if !first && away == nil {
+		away = l.bus.connected()
+	}
+	if first || away == nil {
+		if away = l.bus.ready(ctx, l.topics...); away != nil && (first || errors.Is(away, errClosed)) {
+			return away
 		}
 	}
-	if err := l.bus.ready(ctx, l.topics...); err != nil {
-		return err
+	if away != nil {
+		d.cfg.Logger.Warn("redisadapter: a namespace is opened while Redis is away", "namespace", l.namespace, "error", away)
+		return nil
 	}
 	l.bus.met.Store(true)
 	return nil
@@ -200,8 +205,10 @@ func (d *Driver) peerDied(id, name string) {
 	}
 }
 
+var errMixed = errors.New("redisadapter: two adapters on one Redis")
+
 // mixedError says that other nodes use another adapter.
 func mixedError(ours, theirs, channel, prefix string) error {
-	return fmt.Errorf("redisadapter: nodes with the %s adapter listen to %q: with the same Redis and the prefix %q, official servers with the classic adapter crash on what nodes with the streams adapter say. "+
-		"Use the same adapter (this node: %s) on all nodes, or another prefix; AllowMixed starts the node nevertheless", theirs, channel, prefix, ours)
+	return fmt.Errorf("%w: nodes with the %s adapter listen to %q: with the same Redis and the prefix %q, official servers with the classic adapter crash on what nodes with the streams adapter say. "+
+		"Use the same adapter (this node: %s) on all nodes, or another prefix; AllowMixed starts the node nevertheless", errMixed, theirs, channel, prefix, ours)
 }
