@@ -28,6 +28,7 @@ export class Board {
 
   private readonly strokes = new Strokes();
   private readonly timers = new Map<string, ReturnType<typeof setTimeout>>();
+  private early: Message[] = []; // the elder may answer before the server has
   private current: Stroke | null = null; // the piece that is not sent yet
   private pointed = 0;
   private flushing: ReturnType<typeof setTimeout> | undefined;
@@ -41,6 +42,7 @@ export class Board {
       entered: (room) => {
         if (room !== this.lastRoom) this.wipe(this.lastRoom ? `You are in #${room}` : '');
         this.lastRoom = room;
+        for (const message of this.early.splice(0)) this.receive(message);
       },
     });
   }
@@ -101,7 +103,8 @@ export class Board {
         break;
       }
       case 'strokes':
-        if (data.to === this.room.self.value?.id && Array.isArray(data.strokes)) this.adopt(data.strokes);
+        if (!this.room.inside.value || !this.room.self.value) this.early = [...this.early.slice(-9), { from, data } as Message];
+        else if (data.to === this.room.self.value.id && Array.isArray(data.strokes)) this.adopt(data.strokes);
         break;
       case 'cursor': {
         const at = readPoint([data.x, data.y]);
