@@ -73,7 +73,7 @@ type Consumer struct {
 	closed   bool
 }
 
-// hold is a message that a consumer has.
+// hold is a message that a consumer has. What changes in it is guarded by the lock of the consumer's lane.
 type hold struct {
 	m        *Message
 	consumer *Consumer
@@ -290,10 +290,10 @@ func (c *Consumer) shut(why error, back bool) {
 	l.consumers = slices.DeleteFunc(l.consumers, func(o *Consumer) bool { return o == c })
 	holds := make([]*hold, 0, len(c.held))
 	for _, h := range c.held {
-		holds = append(holds, h)
-	}
-	for _, h := range holds {
 		h.drop()
+		if !h.settling { // otherwise its settlement is on its way
+			holds = append(holds, h)
+		}
 	}
 	l.mu.Unlock()
 
@@ -315,9 +315,6 @@ func (l *lane) giveBack(holds []*hold) {
 	slices.SortFunc(holds, func(a, b *hold) int { return cmp.Compare(b.m.Fence, a.m.Fence) })
 	items := make([]*settling, 0, len(holds))
 	for _, h := range holds {
-		if h.settling {
-			continue // its settlement is on its way
-		}
 		s := Settlement{Ref: h.m.Ref(), Outcome: Release, Node: l.b.cfg.Node}
 		if h.consumer.cfg.Session != "" {
 			s.Outcome, s.Grace = Park, h.consumer.cfg.Grace

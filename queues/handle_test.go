@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/roomcast/roomcast/queues"
+	"github.com/roomcast/roomcast/queues/memqueue"
 )
 
 func TestHandle(t *testing.T) {
@@ -169,4 +170,51 @@ func TestCloseGivesBack(t *testing.T) {
 		_, err = n1.PublishOne(t.Context(), "q", draft("x"))
 		expectCode(t, err, queues.CodeUnavailable)
 	})
+}
+
+// A consumer that closed looked at its messages without the lock of its lane, while settlements of some of them came
+// back from the store. The race detector sees it if both happen at about the same time.
+func TestCloseWhileSettlementsComeBack(t *testing.T) {
+	const messages = 900
+	for range 5 {
+		synctest.Test(t, func(t *testing.T) {
+			store := &heldStore{Store: memqueue.New(memqueue.Config{}), settle: make(chan struct{})}
+			n := start(t, store, queues.BrokerConfig{})
+			n.queue("q", queues.Config{})
+			for range messages {
+				n.publish("q", "settled")
+			}
+			n.publish("q", "at work")
+			c, err := n.Consume(t.Context(), "q", queues.ConsumerConfig{Prefetch: messages + 1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = queues.Handle(c, func(ctx context.Context, m *queues.Message, text string) error {
+				if text == "settled" {
+					return nil
+				}
+				<-ctx.Done() // the consumer is closed, and about to give back what it has
+				close(store.settle)
+				return ctx.Err()
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			c.Close()
+			synctest.Wait()
+			n.counts("q", "ready 1 scheduled 0 leased 0 blocked 0 dead 0")
+		})
+	}
+}
+
+// heldStore says what it has settled when it may.
+type heldStore struct {
+	queues.Store
+	settle chan struct{}
+}
+
+func (s *heldStore) Settle(ctx context.Context, calls []*queues.SettleCall) {
+	s.Store.Settle(ctx, calls)
+	<-s.settle
 }

@@ -117,19 +117,17 @@ func (b *Broker) settleAll(batch []*settling) {
 }
 
 func (b *Broker) settled(call *SettleCall, of []*settling) {
-	l := b.lane(call.Queue)
-	if l != nil {
-		l.mu.Lock()
-		for _, s := range of {
-			if h := s.hold; h != nil {
-				h.settling = false
-				// An unknown outcome leaves the message with the consumer, which may settle again.
-				if call.Err == nil || isGone(call.Err) {
-					h.drop()
-				}
+	for _, s := range of {
+		if h := s.hold; h != nil {
+			l := h.consumer.lane // not b.lane: the queue may have another by now
+			l.mu.Lock()
+			h.settling = false
+			// An unknown outcome leaves the message with the consumer, which may settle again.
+			if call.Err == nil || isGone(call.Err) {
+				h.drop()
 			}
+			l.mu.Unlock()
 		}
-		l.mu.Unlock()
 	}
 	drained := map[*Consumer]bool{}
 	for i, s := range of {
@@ -150,7 +148,7 @@ func (b *Broker) settled(call *SettleCall, of []*settling) {
 	for c := range drained {
 		c.drained()
 	}
-	if l != nil {
+	if l := b.lane(call.Queue); l != nil {
 		l.kick()
 	}
 }
