@@ -231,7 +231,7 @@ func (in *Inbox) wants() *ReadCall {
 		return nil
 	}
 	in.reading, in.again = true, false
-	return &ReadCall{Inbox: in.name, Owner: in.owner, After: in.at, Max: room, MaxBytes: callBytes}
+	return &ReadCall{Inbox: in.name, Owner: in.owner, After: in.at, Max: room, MaxBytes: maxTake}
 }
 
 // got delivers what was read.

@@ -30,8 +30,12 @@ type lane struct {
 	tickAt    time.Time
 }
 
-// maxClaim is how many messages a node claims at once, so that it can't hoard them.
-const maxClaim = 256
+// What a node takes at once at most, so that it can't hoard messages, and what comes fits into
+// memory, and into the send queues of sockets.
+const (
+	maxClaim = 256     // messages
+	maxTake  = 1 << 20 // bytes of payloads, of messages or of an inbox's entries; the last one may reach beyond
+)
 
 func newLane(b *Broker, queue string) *lane {
 	return &lane{b: b, queue: queue, held: map[Ref]*hold{}}
@@ -88,7 +92,7 @@ func (l *lane) plan() *plan {
 // wants adds up the credit of the consumers, each beginning the turn once. The lane is locked.
 func (l *lane) wants() *plan {
 	l.again = false
-	p := &plan{lane: l, call: &ClaimCall{Queue: l.queue, Node: l.b.cfg.Node, Wait: true}}
+	p := &plan{lane: l, call: &ClaimCall{Queue: l.queue, Node: l.b.cfg.Node, MaxBytes: maxTake, Wait: true}}
 	left := maxClaim
 	plain := -1 // the want of all that are alike
 	n := len(l.consumers)
@@ -238,7 +242,7 @@ func (l *lane) claimed(p *plan) {
 	}
 	var out []delivery
 	var orphans []*hold
-	got := 0
+	got, bytes := 0, 0
 	l.mu.Lock()
 	l.failures = 0
 	l.cfg.Lease = p.call.Lease
@@ -252,6 +256,7 @@ func (l *lane) claimed(p *plan) {
 		}
 		turn := 0
 		for _, m := range w.Got {
+			bytes += m.Payload.Size()
 			c, at := pick(consumers, &turn, w.AtMostOnce)
 			if w.AtMostOnce {
 				out[first].ms = append(out[first].ms, m)
@@ -276,7 +281,7 @@ func (l *lane) claimed(p *plan) {
 	}
 
 	l.mu.Lock()
-	more := got > 0 && got >= p.total || l.again
+	more := got > 0 && got >= p.total || bytes >= maxTake || l.again
 	l.claiming = false
 	if !more && got < p.total {
 		wait := safety()

@@ -120,6 +120,9 @@ type ClaimCall struct {
 	Queue string
 	Node  string
 	Wants []Want // served in order
+	// MaxBytes is a bound for all wants together: no further message is handed out when so many bytes are
+	// reached. Zero: no limit.
+	MaxBytes int
 	// Wait asks for Listener.Ready if there is less than what is wanted.
 	Wait bool
 

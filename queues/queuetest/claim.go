@@ -48,6 +48,21 @@ var claimTests = map[string]func(*suite){
 		c = s.claimAs("n1", false, queues.Want{Messages: 9, Bytes: 4})
 		check(s, "over it by one message at most", text(c.Wants[0].Got), "b c")
 	},
+	"bytes of all wants": func(s *suite) {
+		s.configure(queues.Config{})
+		s.puts("aaaaaaaa", "b", "c", "d") // 10 bytes, then 3 each
+		c := &queues.ClaimCall{Queue: s.name, Node: "n1", MaxBytes: 13, Wait: true, Wants: []queues.Want{
+			{Messages: 1}, {Messages: 1, Bytes: 9, Session: "s"}, {Messages: 9, Bytes: 9},
+		}}
+		s.store.Claim(s.ctx(), []*queues.ClaimCall{c})
+		s.must(c.Err)
+		check(s, "first", text(c.Wants[0].Got), "aaaaaaaa")
+		check(s, "second", text(c.Wants[1].Got), "b")
+		check(s, "third", text(c.Wants[2].Got), "")
+		check(s, "nodes that wait, though there is more", s.stats().Waiting, 0)
+		s.counts(2, 0, 2, 0, 0)
+		s.expect("c", "d")
+	},
 	"at most once": func(s *suite) {
 		s.configure(queues.Config{})
 		s.puts("a", "b")

@@ -189,7 +189,7 @@ func (s *store) Claim(ctx context.Context, calls []*queues.ClaimCall) {
 }
 
 func appendClaim(args []any, c *queues.ClaimCall) []any {
-	args = append(args, c.Node, flag(c.Wait), len(c.Wants))
+	args = append(args, c.Node, flag(c.Wait), c.MaxBytes, len(c.Wants))
 	for i := range c.Wants {
 		w := &c.Wants[i]
 		args = append(args, w.Session, bound(millis(w.Grace)), w.Messages, w.Bytes, flag(w.AtMostOnce))

@@ -2,6 +2,7 @@ package queueapi
 
 import (
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -17,6 +18,7 @@ type consumer struct {
 	event string // queue:message or queue:batch, unless the client wants another name
 	once  bool   // at most once: there is nothing to settle
 
+	out   outbox[*parcel]
 	batch int           // messages in a batch; 0: each by itself
 	wait  time.Duration // how long a batch waits for more
 
@@ -32,7 +34,7 @@ type consumer struct {
 type parcel struct {
 	messages []*queues.Message
 	cancel   func() // forgets the ack; nil until the event was sent
-	dropped  bool   // before it was
+	dropped  bool   // nothing in it is the client's any more
 }
 
 // Limits of a batch.
@@ -85,6 +87,7 @@ func (c *call) consume() error {
 	}
 	p := c.api.peer(c.s)
 	n.peer = p
+	n.out = outbox[*parcel]{peer: p, send: n.send}
 	unreserve, err := p.reserve(func() int { return len(p.consumers) }, c.api.cfg.MaxConsumers, "consumers")
 	if err != nil {
 		return err
@@ -130,33 +133,40 @@ func (c *call) consume() error {
 
 // deliver sends messages to the client. It doesn't block.
 func (n *consumer) deliver(ms []*queues.Message) {
-	sess := n.peer.s.Session()
-	sess.Cork()
-	defer sess.Uncork()
-	if n.batch == 0 {
-		for _, m := range ms {
-			n.send([]*queues.Message{m})
-		}
-		return
-	}
+	var parcels []*parcel
 	n.mu.Lock()
+	if n.batch == 0 {
+		parcels = make([]*parcel, len(ms))
+		for i := range ms {
+			parcels[i] = n.pack(ms[i : i+1 : i+1])
+		}
+		ms = nil
+	}
 	n.held = append(n.held, ms...)
-	var full [][]*queues.Message
 	for {
 		size := n.fits(n.held)
 		if size == 0 {
 			break
 		}
-		full = append(full, n.held[:size:size])
+		parcels = append(parcels, n.pack(n.held[:size:size]))
 		n.held = n.held[size:]
 	}
 	if len(n.held) > 0 && n.timer == nil && !n.closed {
 		n.timer = time.AfterFunc(n.wait, n.flush)
 	}
 	n.mu.Unlock()
-	for _, batch := range full {
-		n.send(batch)
+	n.out.post(parcels...)
+}
+
+// pack makes a parcel that the client has to answer. The consumer is locked.
+func (n *consumer) pack(ms []*queues.Message) *parcel {
+	pc := &parcel{messages: ms}
+	if !n.once && !n.closed {
+		for _, m := range ms {
+			n.pending[m.Ref()] = pc
+		}
 	}
+	return pc
 }
 
 // fits returns how many of the messages make a full batch, or 0. A packet has only so
@@ -181,17 +191,26 @@ const maxAttachments = 10
 func (n *consumer) flush() {
 	n.mu.Lock()
 	n.timer = nil
-	batch := n.held
-	n.held = nil
-	closed := n.closed
-	n.mu.Unlock()
-	if len(batch) > 0 && !closed {
-		n.send(batch)
+	var parcels []*parcel
+	if len(n.held) > 0 && !n.closed {
+		parcels = append(parcels, n.pack(n.held))
 	}
+	n.held = nil
+	n.mu.Unlock()
+	n.out.post(parcels...)
 }
 
-// send sends one event with messages in it.
-func (n *consumer) send(ms []*queues.Message) {
+// send sends one event with the messages of a parcel that are still the client's.
+func (n *consumer) send(pc *parcel) {
+	n.mu.Lock()
+	if !n.once {
+		pc.messages = n.still(pc)
+	}
+	ms, closed := pc.messages, n.closed
+	n.mu.Unlock()
+	if closed || len(ms) == 0 {
+		return
+	}
 	var data any
 	if n.batch == 0 {
 		data = n.outgoing(ms[0])
@@ -209,16 +228,6 @@ func (n *consumer) send(ms []*queues.Message) {
 		}
 		return
 	}
-	pc := &parcel{messages: ms}
-	n.mu.Lock()
-	if n.closed {
-		n.mu.Unlock()
-		return // and given back
-	}
-	for _, m := range ms {
-		n.pending[m.Ref()] = pc
-	}
-	n.mu.Unlock()
 	cancel, err := s.Ask(func(a *server.Answer, err error) {
 		if err == nil { // else the socket has gone, and the consumer is closed
 			n.acked(pc, a)
@@ -283,7 +292,7 @@ func (n *consumer) forget(ms []*queues.Message) {
 			continue
 		}
 		delete(n.pending, m.Ref())
-		if n.anyPending(pc) {
+		if len(n.still(pc)) > 0 {
 			continue
 		}
 		if pc.dropped = true; pc.cancel != nil {
@@ -309,18 +318,21 @@ func (n *consumer) drained() {
 	}
 }
 
-func (n *consumer) anyPending(pc *parcel) bool {
-	for _, m := range pc.messages {
-		if n.pending[m.Ref()] == pc {
-			return true
-		}
+// still returns the messages of a parcel that the client has to answer yet. The consumer is locked.
+func (n *consumer) still(pc *parcel) []*queues.Message {
+	gone := func(m *queues.Message) bool { return n.pending[m.Ref()] != pc }
+	if !slices.ContainsFunc(pc.messages, gone) {
+		return pc.messages
 	}
-	return false
+	return slices.DeleteFunc(slices.Clone(pc.messages), gone)
 }
 
 // revoked tells the client of messages that it doesn't have any more.
 func (n *consumer) revoked(ms []*queues.Message, reason string) {
 	n.forget(ms)
+	n.mu.Lock()
+	n.held = slices.DeleteFunc(n.held, func(m *queues.Message) bool { return slices.Contains(ms, m) })
+	n.mu.Unlock()
 	receipts := make([]string, len(ms))
 	for i, m := range ms {
 		receipts[i] = m.Receipt
@@ -363,6 +375,7 @@ func (n *consumer) stop() {
 		ms = append(ms, pc.messages...)
 	}
 	n.mu.Unlock()
+	n.out.close()
 	n.forget(ms)
 }
 

@@ -16,10 +16,17 @@ import (
 type inbox struct {
 	peer *peer
 	box  *queues.Inbox
+	out  outbox[letter]
 
 	mu      sync.Mutex
-	pending map[uint64]func() // by number: forgets the ack; nil while the event is being sent
+	pending map[uint64]func() // by number: forgets the ack; nil until the event was sent
 	closed  bool
+}
+
+// letter is an entry on its way to the client, or word of entries that were lost.
+type letter struct {
+	entry    *queues.InboxMessage // nil: lost
+	from, to uint64
 }
 
 // Entry is an entry for inboxes or a topic, as clients and the HTTP API write it.
@@ -143,9 +150,10 @@ func (c *call) inboxOpen() error {
 	}
 	defer unreserve()
 	n := &inbox{peer: p, pending: map[uint64]func(){}}
+	n.out = outbox[letter]{peer: p, send: n.send}
 	cfg := queues.InboxConfig{
 		Window: in.Prefetch, Mirror: in.Mirror,
-		Deliver: n.deliver, Gap: n.gap, Open: p.open, Closed: n.ended,
+		Deliver: n.deliver, Gap: n.lost, Open: p.open, Closed: n.ended,
 	}
 	if in.Since != nil {
 		cfg.Since = &queues.Position{Epoch: in.Since.Epoch, Seq: in.Since.Seq}
@@ -187,55 +195,65 @@ func (c *call) own(name string) string {
 
 // deliver sends entries to the client. It doesn't block.
 func (n *inbox) deliver(ms []*queues.InboxMessage) {
-	s := n.peer.s
-	sess := s.Session()
-	sess.Cork()
-	defer sess.Uncork()
-	for _, m := range ms {
-		seq := m.Seq
-		n.mu.Lock()
-		if n.closed {
-			n.mu.Unlock()
-			return
+	letters := make([]letter, len(ms))
+	n.mu.Lock()
+	for i, m := range ms {
+		letters[i] = letter{entry: m}
+		n.pending[m.Seq] = nil
+	}
+	n.mu.Unlock()
+	n.out.post(letters...)
+}
+
+// lost tells the client of entries that were lost, behind those that come before them.
+func (n *inbox) lost(from, to uint64) { n.out.post(letter{from: from, to: to}) }
+
+// send sends one event, unless the inbox was closed or the entry acknowledged meanwhile.
+func (n *inbox) send(l letter) {
+	if l.entry == nil {
+		n.gap(l.from, l.to)
+		return
+	}
+	seq := l.entry.Seq
+	n.mu.Lock()
+	_, asked := n.pending[seq]
+	asked = asked && !n.closed
+	n.mu.Unlock()
+	if !asked {
+		return
+	}
+	cancel, err := n.peer.s.Ask(func(_ *server.Answer, err error) {
+		if err != nil {
+			return // the socket has gone, and the inbox is closed
 		}
-		n.pending[seq] = nil
-		n.mu.Unlock()
-		cancel, err := s.Ask(func(_ *server.Answer, err error) {
-			if err != nil {
-				return // the socket has gone, and the inbox is closed
-			}
-			n.mu.Lock()
-			_, asked := n.pending[seq]
-			delete(n.pending, seq)
-			n.mu.Unlock()
-			if asked {
-				n.box.Ack(seq)
-			}
-		}, "inbox:message", n.outgoing(m))
 		n.mu.Lock()
 		_, asked := n.pending[seq]
-		if asked && err == nil {
-			n.pending[seq] = cancel
-		}
-		if err != nil {
-			delete(n.pending, seq)
-		}
+		delete(n.pending, seq)
 		n.mu.Unlock()
-		switch {
-		case err == nil && !asked:
-			cancel()
-		case err != nil && !transient(err):
-			// It can be sent to nobody. The client is told that something is missing.
-			n.peer.api.log.Warn("an inbox's entry can't be sent", "inbox", n.box.Name(), "seq", seq, "error", err)
-			n.gap(seq, seq)
+		if asked {
 			n.box.Ack(seq)
-		case errors.Is(err, server.ErrTooManyAcks):
-			n.ended(queues.ErrRateLimited)
-			go n.close(context.Background()) // it asks the store
-			return
-		case err != nil:
-			return // the socket goes
 		}
+	}, "inbox:message", n.outgoing(l.entry))
+	n.mu.Lock()
+	_, asked = n.pending[seq]
+	if asked && err == nil {
+		n.pending[seq] = cancel
+	}
+	if err != nil {
+		delete(n.pending, seq)
+	}
+	n.mu.Unlock()
+	switch {
+	case err == nil && !asked:
+		cancel()
+	case errors.Is(err, server.ErrTooManyAcks):
+		n.ended(queues.ErrRateLimited)
+		go n.close(context.Background()) // it asks the store
+	case err != nil && !transient(err):
+		// It can be sent to nobody. The client is told that something is missing.
+		n.peer.api.log.Warn("an inbox's entry can't be sent", "inbox", n.box.Name(), "seq", seq, "error", err)
+		n.gap(seq, seq)
+		n.box.Ack(seq)
 	}
 }
 
@@ -303,6 +321,9 @@ func (n *inbox) forget(upTo uint64, last bool) {
 		}
 	}
 	n.mu.Unlock()
+	if last {
+		n.out.close()
+	}
 	for _, cancel := range cancels {
 		cancel()
 	}

@@ -3,6 +3,7 @@ package queueapi
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 
 	"github.com/roomcast/roomcast/queues"
 	"github.com/roomcast/roomcast/server"
@@ -13,6 +14,7 @@ type peer struct {
 	api *API
 	s   *server.Socket
 
+	stuck     atomic.Int32 // outboxes that wait for room in the send queue
 	mu        sync.Mutex
 	consumers map[uint64]*consumer
 	inboxes   map[string]*inbox
@@ -74,9 +76,15 @@ func (p *peer) reserve(has func() int, limit int, what string) (func(), error) {
 
 // open reports whether the socket can take more. If not, resume is called when it can.
 func (p *peer) open() bool {
-	if p.s.Session().HasRoom() {
+	if p.stuck.Load() == 0 && p.s.Session().HasRoom() {
 		return true
 	}
+	p.await()
+	return false
+}
+
+// await has resume called when there is room.
+func (p *peer) await() {
 	p.mu.Lock()
 	start := !p.waiting && !p.gone
 	p.waiting = p.waiting || start
@@ -84,10 +92,9 @@ func (p *peer) open() bool {
 	if start {
 		go p.resume()
 	}
-	return false
 }
 
-// resume waits for room in the socket's send queue, and has the brokers go on.
+// resume waits for room in the socket's send queue, sends what had none, and has the brokers go on.
 func (p *peer) resume() {
 	err := p.s.Session().WaitRoom(p.s.Context())
 	p.mu.Lock()
@@ -105,9 +112,11 @@ func (p *peer) resume() {
 		return // the socket goes, and leave follows
 	}
 	for _, c := range consumers {
+		c.out.push()
 		c.queue.Resume()
 	}
 	for _, in := range inboxes {
+		in.out.push()
 		in.box.Resume()
 	}
 }

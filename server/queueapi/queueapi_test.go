@@ -52,13 +52,18 @@ func allow(_ context.Context, principal string, action queues.Action, name strin
 }
 
 func run(t *testing.T, cfg queueapi.Config, test func(t *testing.T, b *bench)) {
+	runOn(t, engine.Config{}, cfg, test)
+}
+
+func runOn(t *testing.T, e engine.Config, cfg queueapi.Config, test func(t *testing.T, b *bench)) {
 	synctest.Test(t, func(t *testing.T) {
 		store := memqueue.New(memqueue.Config{})
 		broker, err := queues.NewBroker(t.Context(), queues.BrokerConfig{Store: store, Authorize: allow})
 		if err != nil {
 			t.Fatal(err)
 		}
-		io, err := server.New(server.Config{Engine: engine.Config{HandshakeRate: -1}})
+		e.HandshakeRate = -1
+		io, err := server.New(server.Config{Engine: e})
 		if err != nil {
 			t.Fatal(err)
 		}

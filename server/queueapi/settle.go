@@ -48,12 +48,9 @@ func (n *consumer) acked(pc *parcel, a *server.Answer) {
 	var v verdict
 	err := a.Decode(&v)
 	n.mu.Lock()
-	var ms []*queues.Message // that are still the client's
-	for _, m := range pc.messages {
-		if n.pending[m.Ref()] == pc {
-			ms = append(ms, m)
-			delete(n.pending, m.Ref())
-		}
+	ms := n.still(pc)
+	for _, m := range ms {
+		delete(n.pending, m.Ref())
 	}
 	n.mu.Unlock()
 	settlements := make([]queues.Settled, len(ms))

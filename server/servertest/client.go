@@ -132,6 +132,7 @@ type Client struct {
 	id, pid   string
 	events    chan *Event
 	connected chan error
+	reading   chan struct{} // has one token: who has it reads
 	done      chan struct{} // closed when the server has ended the namespace or the connection
 
 	mu    sync.Mutex
@@ -173,7 +174,8 @@ func (s *Server) TryConnect(namespace string, opts ...Option) (*Client, error) {
 	c := &Client{
 		t: s.t, namespace: namespace, codec: o.codec, conn: conn,
 		events: make(chan *Event, 1024), connected: make(chan error, 1), done: make(chan struct{}),
-		acks: map[int64]chan parser.Args{},
+		reading: make(chan struct{}, 1),
+		acks:    map[int64]chan parser.Args{},
 	}
 	var reader sync.WaitGroup
 	var in io.Reader = conn
@@ -303,6 +305,13 @@ func (c *Client) WaitClosed() {
 	}
 }
 
+// Stall keeps the client from reading, and so from answering pings, until resume is called, except one
+// packet for which it may be waiting. It must be resumed before the test ends.
+func (c *Client) Stall() (resume func()) {
+	c.reading <- struct{}{}
+	return func() { <-c.reading }
+}
+
 func (c *Client) write(p *parser.Packet) {
 	e, err := c.codec.Encode(p)
 	if err != nil {
@@ -326,6 +335,8 @@ func (c *Client) read(r io.Reader) {
 	decoder := c.codec.NewDecoder(parser.Limits{})
 	rw := readWriter{r, c}
 	for {
+		c.reading <- struct{}{}
+		<-c.reading
 		data, op, err := wsutil.ReadServerData(rw)
 		if err != nil {
 			c.cause = err

@@ -22,12 +22,13 @@ func (l *Ledger) Claim(c *queues.ClaimCall) {
 func (l *Ledger) claim(q *queue, c *queues.ClaimCall) {
 	c.Lease, c.Next = q.cfg.Lease, -1
 	allowed := q.allowance(l.now)
-	short := 0
+	short, total := 0, 0
+	full := func() bool { return c.MaxBytes > 0 && total >= c.MaxBytes }
 	for i := range c.Wants {
 		w := &c.Wants[i]
 		h := &holder{node: c.Node, session: w.Session, grace: w.Grace.Milliseconds()}
 		bytes := 0
-		for len(w.Got) < w.Messages && (w.Bytes == 0 || bytes < w.Bytes) && allowed > 0 && !q.consumePaused {
+		for len(w.Got) < w.Messages && (w.Bytes == 0 || bytes < w.Bytes) && !full() && allowed > 0 && !q.consumePaused {
 			m := l.next(q)
 			if m == nil {
 				break
@@ -38,9 +39,10 @@ func (l *Ledger) claim(q *queue, c *queues.ClaimCall) {
 			}
 			allowed--
 			bytes += int(m.size)
+			total += int(m.size)
 			w.Got = append(w.Got, msg)
 		}
-		if w.Bytes == 0 || bytes < w.Bytes {
+		if (w.Bytes == 0 || bytes < w.Bytes) && !full() {
 			short += w.Messages - len(w.Got)
 		}
 	}

@@ -1,5 +1,5 @@
--- Handing out. A claim is ARGV from i on: node, 1 if it waits, the number of wants, and for each of them session,
--- grace, messages, bytes (0: no limit), 1 if it settles at once.
+-- Handing out. A claim is ARGV from i on: node, 1 if it waits, bytes (0: no limit), the number of wants, and for each of
+-- them session, grace, messages, bytes (0: no limit), 1 if it settles at once.
 
 -- line sees to it that no fence is issued twice: it grows with the clock as well as by hand-outs, and leaps when
 -- Redis has another history than the one in which the last fence was issued, after a restart or a failover. So
@@ -24,14 +24,17 @@ local function pop(n)
 	return nil
 end
 
--- serve hands out what a want can have, at most so many, and appends it to reply: number, fence, attempt, failures,
--- record. It returns how many, whether that is all that was wanted, and what of the numbers and fences.
-local function serve(w, node, allowed, reply, given)
-	local got, bytes, settled = 0, 0, 0
+-- serve hands out what a want can have, at most so many and until so many bytes are reached, and appends it to reply:
+-- number, fence, attempt, failures, record. It returns how many, whether that is all that it may have, and their bytes.
+local function serve(w, node, allowed, most, reply, given)
+	if w.bytes > 0 then most = math.min(most, w.bytes) end
+	local got, bytes = 0, 0
 	local holder = struct.pack('>Hc0Hc0', #node, node, #w.session, w.session)
-	local function full() return got >= w.messages or w.bytes > 0 and bytes >= w.bytes end
+	local function full() return got >= w.messages or bytes >= most end
+	local size = S.bytes / math.max(ready() + S.blocked, 1) -- of a message, rather too much
 	while allowed > got and not full() do
-		local ids, p = pop(math.min(w.messages - got, allowed - got, w.bytes > 0 and 16 or 256))
+		local fit = math.max(math.min((most - bytes) / math.max(size, 1), 256), 16)
+		local ids, p = pop(math.min(w.messages - got, allowed - got, math.ceil(fit)))
 		if not ids then break end
 		local records = call('HMGET', Q .. ':messages', unpack(ids))
 		local tried = S.tried > 0 and call('HMGET', Q .. ':tries', unpack(ids)) or {}
@@ -93,7 +96,7 @@ local function serve(w, node, allowed, reply, given)
 			break
 		end
 	end
-	return got, full()
+	return got, full(), bytes
 end
 
 -- coming is in how many milliseconds a claim may get more, or -1 for when it is told.
@@ -111,8 +114,9 @@ end
 -- claim returns the answer to a claim: the lease, when to come again, how much each want got, and what; and, to answer
 -- the same again, the counts and what was given.
 local function claim(i)
-	local node, waits, wants = ARGV[i], ARGV[i + 1] == '1', tonumber(ARGV[i + 2])
-	i = i + 3
+	local node, waits, left, wants = ARGV[i], ARGV[i + 1] == '1', tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3])
+	if left == 0 then left = math.huge end
+	i = i + 4
 	local messages, counts, given = {}, {}, {}
 	local allowed, short = allowance(), 0
 	local any = C.consumePaused ~= 1 and ready() > 0 and allowed > 0
@@ -121,10 +125,10 @@ local function claim(i)
 		local want = { session = ARGV[i], grace = tonumber(ARGV[i + 1]), messages = tonumber(ARGV[i + 2]),
 			bytes = tonumber(ARGV[i + 3]), once = ARGV[i + 4] == '1' }
 		i = i + 5
-		local got, full = 0, want.messages <= 0
+		local got, full, bytes = 0, want.messages <= 0 or left <= 0, 0
 		if any and not full then
-			got, full = serve(want, node, allowed, messages, given)
-			allowed = allowed - got
+			got, full, bytes = serve(want, node, allowed, left, messages, given)
+			allowed, left = allowed - got, left - bytes
 		end
 		if not full then short = short + want.messages - got end
 		counts[w] = got
