@@ -10,6 +10,7 @@ import (
 
 	"github.com/roomcast/roomcast/adapters"
 	"github.com/roomcast/roomcast/engine"
+	"github.com/roomcast/roomcast/parser"
 )
 
 // recovery is what a socket that can be recovered keeps up to date while it is
@@ -17,7 +18,9 @@ import (
 //
 // Where the log outlives the process, the state is saved at each change, so
 // that it is never behind what the client knows: rooms are saved before they
-// take effect, and left after.
+// take effect, and left after. A change that can't be saved in time takes effect
+// all the same; but first the client is told what makes the saved state useless
+// to it (see saving.overdue).
 type recovery struct {
 	private string
 	from    adapters.Offset // where it connected first
@@ -27,7 +30,8 @@ type recovery struct {
 
 	claims  bool            // the saved state says that nothing was for the session since its Last,
 	claimed adapters.Offset // which is this
-	late    int             // changes that take too long to be saved
+	late    int             // changes that take too long to be saved: the client is told no offsets
+	told    bool            // it was made to forget the one that it had
 	doubt   uint64          // Namespace.doubt at the last event that it got without a place in the log
 	lost    bool            // it may have missed events
 	loose   bool            // its state isn't kept any more: another node has it, or Redis has lost it
@@ -36,6 +40,10 @@ type recovery struct {
 // unlogged is sent in place of an offset with what can't be found in the log (yet).
 // A client that names it when it comes back can't be recovered: what it has
 // received can't be told. The next event that has an offset mends that.
+//
+// It is also the name of the one event that the server sends by itself: to a client whose
+// state could not be saved in time. What is in the log then would bring back an older state,
+// if this node died now.
 const unlogged = "unlogged"
 
 // endedStays is how many left rooms are remembered. Events of a room left
@@ -153,28 +161,38 @@ func (s *Socket) ended() *adapters.Session {
 // saveTime is how long a change of a session's state is waited for.
 const saveTime = time.Second
 
-// saving is a state on its way to where it is safe.
+// saving is a state on its way to where it is safe. The order lock guards it.
 type saving struct {
-	s    *Socket
-	done chan struct{}
-	late bool // counted in s.rec.late; the order lock guards it
-	over bool
-	then func() // nil, or to be called when it is over
+	s     *Socket
+	done  chan struct{}
+	late  bool // counted in s.rec.late
+	over  bool
+	timer *time.Timer // nil, or runs until overdue
+	then  func()      // nil, or to be called when it is over
 }
 
 // keepUp saves the state of a connected socket after a change: the order lock
-// and s.mu are held. It returns nil if there is nothing to keep. Unless the
-// caller waits, the change is late from the start.
-func (s *Socket) keepUp(waits bool, then func()) *saving {
+// and s.mu are held. It returns nil if there is nothing to keep.
+func (s *Socket) keepUp(then func()) *saving {
 	if s.rec == nil || s.rec.loose || !s.ns.outlives() {
 		return nil
 	}
-	c := &saving{s: s, done: make(chan struct{}), late: !waits, then: then}
-	if c.late {
-		s.rec.late++
-	}
+	c := &saving{s: s, done: make(chan struct{}), then: then}
 	s.ns.log.Save(s.snapshot(), s.ns.reg.cfg.Recovery.MaxDisconnection, c.end)
 	return c
+}
+
+// watch gives the change its time, for who doesn't wait; with late, the client is told no
+// offsets until then. The order lock is held.
+func (c *saving) watch(late bool) {
+	if c == nil {
+		return
+	}
+	if late {
+		c.late = true
+		c.s.rec.late++
+	}
+	c.timer = time.AfterFunc(saveTime, c.overdue)
 }
 
 // announce has rooms become part of the saved state before the socket joins
@@ -193,7 +211,7 @@ func (s *Socket) announce(rooms []string) {
 				s.rec.join(name, s.ns.place())
 			}
 		}
-		saved = s.keepUp(true, nil)
+		saved = s.keepUp(nil)
 	}
 	s.mu.Unlock()
 	s.ns.order.Unlock()
@@ -205,8 +223,14 @@ func (c *saving) end(err error) {
 	ns, r := c.s.ns, c.s.rec
 	ns.order.Lock()
 	c.over = true
+	if c.timer != nil {
+		c.timer.Stop()
+	}
 	if c.late {
 		r.late--
+	}
+	if r.late == 0 {
+		r.told = false
 	}
 	if err != nil {
 		r.loose = true
@@ -224,8 +248,7 @@ func (c *saving) end(err error) {
 	}
 }
 
-// wait waits until the state is saved, for a bounded time: then the client isn't told any
-// offsets until it is, so that it can't come back to a state that is behind.
+// wait waits until the state is saved, for a bounded time.
 func (c *saving) wait() {
 	if c == nil {
 		return
@@ -235,13 +258,39 @@ func (c *saving) wait() {
 	select {
 	case <-c.done:
 	case <-timer.C:
-		c.s.ns.order.Lock()
-		if !c.over && !c.late {
-			c.late = true
-			c.s.rec.late++
-		}
-		c.s.ns.order.Unlock()
+		c.overdue()
 	}
+}
+
+// overdue goes on without the state being safe. Until it is, the client is told no
+// offsets; and since it may be told of the change in other ways, such as by an ack, it is
+// first made to forget the offset that it has: with that it could come back to
+// a state that is behind what it knows.
+func (c *saving) overdue() {
+	s, ns := c.s, c.s.ns
+	flush := false
+	ns.order.Lock()
+	if !c.over {
+		if !c.late {
+			c.late = true
+			s.rec.late++
+		}
+		if !s.rec.told && s.state.Load() == connected {
+			s.rec.told = true
+			flush = s.client.sess.Append(ns.unloggedBatch())
+			ns.reg.stats.overdue.Add(1)
+		}
+	}
+	ns.order.Unlock()
+	if flush {
+		s.client.sess.Flush()
+	}
+}
+
+// unloggedBatch returns the event that makes a client forget its offset.
+func (ns *Namespace) unloggedBatch() *engine.Batch {
+	data, _ := parser.MarshalEvent(unlogged, unlogged)
+	return ns.eventBatch(&adapters.Op{Kind: adapters.Emit, Data: data}, "", false)
 }
 
 // touch has the socket's state saved soon: its data has changed.
@@ -273,7 +322,7 @@ func (ns *Namespace) saveTouched() {
 		ns.order.Lock()
 		s.mu.Lock()
 		if s.state.Load() == connected {
-			s.keepUp(true, nil)
+			s.keepUp(nil).watch(false)
 		}
 		s.mu.Unlock()
 		ns.order.Unlock()
@@ -376,7 +425,7 @@ func (l local) Review(old adapters.Offset, done func()) {
 			if !valid && (quiet || r.claims) {
 				r.claims = quiet
 				left.Add(1)
-				if s.keepUp(true, one) == nil {
+				if s.keepUp(one) == nil {
 					left.Add(-1)
 				}
 			}

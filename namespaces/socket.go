@@ -157,7 +157,7 @@ func (s *Socket) join(rooms []string, waits bool) error {
 		s.rec.join(c.Room, s.ns.place())
 	}
 	if !waits && len(changes) > 0 && s.state.Load() == connected {
-		s.keepUp(false, nil)
+		s.keepUp(nil).watch(true)
 	}
 	s.mu.Unlock()
 	s.ns.unlockOrder()
@@ -181,7 +181,9 @@ func (s *Socket) leave(rooms []string, waits bool) {
 	if len(changes) > 0 && s.rec != nil {
 		s.mu.Lock()
 		if s.state.Load() == connected {
-			saved = s.keepUp(waits, nil)
+			if saved = s.keepUp(nil); !waits {
+				saved.watch(true)
+			}
 		}
 		s.mu.Unlock()
 	}

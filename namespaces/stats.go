@@ -18,7 +18,7 @@ type counters struct {
 	reasons map[string]int64 // few, all from this package
 	freshBy map[string]int64 // likewise
 
-	cutOff, unkept atomic.Int64
+	cutOff, unkept, overdue atomic.Int64
 }
 
 // fresh counts a client that asked to continue and can't.
@@ -52,6 +52,7 @@ type Stats struct {
 	Fresh                               map[string]int64 // the same, by reason
 	CutOff                              int64            // sockets that were sent away, since they may have missed events
 	Unkept                              int64            // sockets that connected while their state could not be kept
+	Overdue                             int64            // changes of sockets' states that took more than a second to be kept: the clients can't be recovered for a while
 	Received                            int64            // packets
 	Sent                                int64            // packets, one for each receiver
 	Broadcasts                          int64            // events sent to rooms or namespaces
@@ -74,7 +75,7 @@ func (reg *Registry) Stats() Stats {
 		Unhandled: c.unhandled.Load(), LateAcks: c.lateAcks.Load(), Unseen: c.unseen.Load(), Throttled: c.throttled.Load(),
 		Panics: c.panics.Load(), HandlerErrors: c.handlerErrors.Load(),
 	}
-	s.CutOff, s.Unkept = c.cutOff.Load(), c.unkept.Load()
+	s.CutOff, s.Unkept, s.Overdue = c.cutOff.Load(), c.unkept.Load(), c.overdue.Load()
 	c.mu.Lock()
 	s.Rejected = maps.Clone(c.reasons)
 	s.Fresh = maps.Clone(c.freshBy)

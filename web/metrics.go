@@ -43,6 +43,7 @@ var (
 	descFresh        = desc("recovery_fresh_total", "Clients that wanted to continue an earlier connection and got a fresh session, by reason.", "reason")
 	descCutOff       = desc("recovery_cut_off_total", "Sockets that were sent away to a fresh session, since they may have missed events.")
 	descUnkept       = desc("recovery_unkept_total", "Sockets that connected while their state could not be kept: they can't be recovered.")
+	descOverdue      = desc("recovery_overdue_total", "Changes of sockets' states that took more than a second to be kept: the clients can't be recovered for a while.")
 	descRecoveries   = desc("recoveries_total", "Clients that wanted to continue an earlier connection, by what became of it.", "outcome")
 	descReceived     = desc("packets_received_total", "Socket.IO packets from clients.")
 	descSent         = desc("packets_sent_total", "Socket.IO packets to clients, one for each receiver.")
@@ -61,7 +62,7 @@ type collector func() server.Stats
 func (collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		descSessions, descOpened, descUpgraded, descClosed, descMessagesIn, descPacketsOut, descPayloadOut,
-		descRejected, descSockets, descNamespaces, descRooms, descJoins, descRefused, descRecoveries, descFresh, descCutOff, descUnkept,
+		descRejected, descSockets, descNamespaces, descRooms, descJoins, descRefused, descRecoveries, descFresh, descCutOff, descUnkept, descOverdue,
 		descReceived, descSent, descBroadcasts, descUnhandled, descLateAcks, descThrottled, descUnseen, descPanics, descHandlerError,
 	} {
 		ch <- d
@@ -110,6 +111,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	count(descCutOff, uint64(n.CutOff))
 	count(descUnkept, uint64(n.Unkept))
+	count(descOverdue, uint64(n.Overdue))
 	count(descReceived, uint64(n.Received))
 	count(descSent, uint64(n.Sent))
 	count(descBroadcasts, uint64(n.Broadcasts))

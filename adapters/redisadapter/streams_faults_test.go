@@ -421,3 +421,63 @@ func TestStreamsCommands(t *testing.T) {
 		t.Errorf("%d writes for 50 broadcasts", n)
 	}
 }
+
+// TestStreamsUnsavedChange: Redis is away for so long that a room is joined, or left, without
+// having been saved, and the node dies before it can be. Its client was told of the change, and came
+// back elsewhere to a session without it, as if nothing was missing.
+func TestStreamsUnsavedChange(t *testing.T) {
+	r := redistest.Start(t)
+	for _, change := range []string{"join", "leave", "data"} {
+		t.Run(change, func(t *testing.T) {
+			a, b := newStreamNode(t, r.Addr, patient), newStreamNode(t, r.Addr, patient)
+			c := a.Connect("/")
+			if change == "leave" {
+				c.Call("join", "r")
+			}
+			b.ns.Emit(t.Context(), "n", 1)
+			_, offset := take(c)
+			a.link.Cut()
+			if change == "data" {
+				a.ns.Socket(c.ID()).Set("room", "r")
+			} else {
+				c.Emit(change, "r") // whatever the client hears of it is behind this:
+			}
+			var mark string
+			c.Expect("unlogged").Decode(&mark)
+			a.crash()
+			if d := back(b, c, mark); stateOf(t, d).Recovered {
+				t.Error("recovered to a state that is behind what its client knows")
+			}
+			// What makes this necessary: the state that is left would do.
+			if d := back(b, c, offset); !stateOf(t, d).Recovered {
+				t.Error("there is no old state to come back to")
+			}
+			if st := a.io.Stats().Namespaces; st.Overdue != 1 {
+				t.Errorf("%d overdue", st.Overdue)
+			}
+		})
+	}
+}
+
+// TestStreamsSavedLate: a change that was saved late: from then on the client has offsets again.
+func TestStreamsSavedLate(t *testing.T) {
+	r := redistest.Start(t)
+	a, b := newStreamNode(t, r.Addr, patient), newStreamNode(t, r.Addr, patient)
+	c := a.Connect("/")
+	a.link.Cut()
+	c.Emit("join", "r")
+	c.Expect("unlogged")
+	a.link.Mend()
+	eventually(t, "the state is saved", func() bool { return a.driver.StreamStats().Unsaved == 0 })
+	b.ns.To("r").Emit(t.Context(), "n", 1)
+	n, offset := take(c)
+	if n != 1 || offset == "unlogged" {
+		t.Fatal(n, offset)
+	}
+	a.crash()
+	b.ns.To("r").Emit(t.Context(), "n", 2)
+	d := back(b, c, offset)
+	if n, _ := take(d); n != 2 || !stateOf(t, d).Recovered {
+		t.Errorf("%d, %v", n, b.io.Stats().Namespaces.Fresh)
+	}
+}

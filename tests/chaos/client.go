@@ -197,8 +197,17 @@ type duplex struct {
 	io.Writer
 }
 
+// forget is sent when the session's state could not be saved in time.
+const forget = `["unlogged","unlogged"]`
+
 // take notes an event: ["n",sender,number,time,offset].
 func (c *client) take(data []byte) error {
+	if string(data) == forget {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.offset = "unlogged"
+		return nil
+	}
 	var name, offset string
 	var sender, number int
 	var at int64
