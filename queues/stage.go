@@ -1,6 +1,9 @@
 package queues
 
-import "sync"
+import (
+	"runtime"
+	"sync"
+)
 
 // stage gathers work while earlier work is done, and does what has gathered together. Its goroutine
 // lives only while there is work.
@@ -37,6 +40,7 @@ func (s *stage[T]) add(items ...T) {
 
 func (s *stage[T]) run() {
 	for {
+		runtime.Gosched() // who is about to add something does so first
 		s.mu.Lock()
 		batch := s.pending
 		if len(batch) == 0 {

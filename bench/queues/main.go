@@ -38,8 +38,8 @@ var scenarios = []struct {
 	length      time.Duration
 	metrics     []string
 }{
-	{"throughput", "64 publishers, one message a call", 3 * time.Second, []string{"rate", "app", "redis"}},
-	{"batch", "one publisher, 100 messages a call", 3 * time.Second, []string{"rate", "app", "redis"}},
+	{"throughput", "64 publishers, one message a call", 3 * time.Second, []string{"rate", "app", "redis", "calls"}},
+	{"batch", "one publisher, 100 messages a call", 3 * time.Second, []string{"rate", "app", "redis", "calls"}},
 	{"paced", "1,000 messages per second", 3 * time.Second, []string{"rate", "p50", "p99"}},
 	{"idle", "a message every 200 ms", 3 * time.Second, []string{"p50", "requests"}},
 }
@@ -47,6 +47,7 @@ var scenarios = []struct {
 var units = map[string]string{
 	"rate": "messages per s", "app": "app CPU, µs per message", "redis": "Redis CPU, µs per message",
 	"p50": "p50 from publish to handler, ms", "p99": "p99 from publish to handler, ms", "requests": "requests to Redis per s without messages",
+	"calls": "requests to Redis per message",
 }
 
 var peers = []string{"asynq", "bullmq", "roomcast", "sockets", "embedded"}
@@ -273,16 +274,19 @@ func measure(root, peer, scenario, fsync, profile string, length time.Duration) 
 		}
 		quiet = (after - before - 1) / length.Seconds()
 	}
-	use := func() (app, server time.Duration, err error) {
+	use := func() (app, server time.Duration, calls float64, err error) {
 		for _, pid := range begun.PIDs {
 			cpu, err := cpuOf(pid)
 			if err != nil {
-				return 0, 0, err
+				return 0, 0, 0, err
 			}
 			app += cpu
 		}
-		server, err = redisCPU(ctx, rdb)
-		return app, server, err
+		if server, err = redisCPU(ctx, rdb); err != nil {
+			return 0, 0, 0, err
+		}
+		calls, err = infoNumber(ctx, rdb, "stats", "total_reads_processed")
+		return app, server, calls, err
 	}
 	if _, err := io.WriteString(in, "go\n"); err != nil {
 		return nil, done, err
@@ -291,12 +295,12 @@ func measure(root, peer, scenario, fsync, profile string, length time.Duration) 
 		return nil, done, err
 	}
 	began := time.Now()
-	app, server, err := use()
+	app, server, calls, err := use()
 	if err != nil {
 		return nil, done, err
 	}
 	time.Sleep(length)
-	app2, server2, err := use()
+	app2, server2, calls2, err := use()
 	if err != nil {
 		return nil, done, err
 	}
@@ -315,6 +319,7 @@ func measure(root, peer, scenario, fsync, profile string, length time.Duration) 
 		"rate":  n / took.Seconds(),
 		"app":   float64((app2 - app).Microseconds()) / n,
 		"redis": float64((server2 - server).Microseconds()) / n,
+		"calls": (calls2 - calls) / n,
 	}
 	if scenario == "idle" {
 		if metrics["requests"] = max(quiet, 0); peer == "embedded" {
@@ -323,6 +328,7 @@ func measure(root, peer, scenario, fsync, profile string, length time.Duration) 
 	}
 	if peer == "embedded" {
 		delete(metrics, "redis")
+		delete(metrics, "calls")
 	}
 	if l := done.Latencies; len(l) > 0 {
 		slices.Sort(l)

@@ -3,6 +3,7 @@ package pebblequeue
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
 
@@ -70,6 +71,7 @@ func (s *Store) commitLoop() {
 	defer close(s.groups)
 	for range s.wake {
 		for {
+			runtime.Gosched() // who is about to ask for something does so first
 			s.mu.Lock()
 			group := s.waiting
 			s.waiting = make([]*op, 0, len(group))

@@ -1,6 +1,7 @@
 package queueapi
 
 import (
+	"runtime"
 	"sync"
 
 	"github.com/roomcast/roomcast/server"
@@ -37,6 +38,7 @@ func (a *acker) add(e *server.Event, v any) {
 // run lives while there is something to answer.
 func (a *acker) run() {
 	for {
+		runtime.Gosched() // who has more answers adds them first
 		a.mu.Lock()
 		batch := a.waiting
 		a.waiting = nil
