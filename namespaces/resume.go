@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"math"
 	"time"
 
@@ -132,7 +133,13 @@ func (s *Socket) resume(ctx context.Context, private string, offset *string) (r 
 	}
 	s.id = r.session.ID
 	s.mu.Lock()
-	s.data = r.session.Data
+	s.data = maps.Clone(r.session.Data) // the state may have to be put back as it was
+	if s.ns.outlives() {
+		s.plain = make(map[string]struct{}, len(s.data))
+		for key := range s.data {
+			s.plain[key] = struct{}{}
+		}
+	}
 	s.mu.Unlock()
 	return r, ""
 }

@@ -49,6 +49,7 @@ type Socket struct {
 
 	mu      sync.Mutex
 	data    map[string]any
+	plain   map[string]struct{} // keys of data that is in the JSON form in which it was recovered
 	acks    map[int64]waiter
 	nextAck uint32
 	early   *early // while connecting, with Config.HoldEarly
@@ -93,28 +94,63 @@ func (s *Socket) Handshake() *adapters.Handshake {
 func (s *Socket) Context() context.Context { return (*socketContext)(s) }
 
 // Set keeps a value with the socket until it is gone. Other nodes
-// see it in its JSON form (Broadcast.FetchSockets), and recovery restores it.
+// see it in its JSON form (Broadcast.FetchSockets), and recovery restores it: as it was
+// by a log in memory, in its JSON form by one that outlives the process, such as Redis streams.
+// The value must not be changed any more.
 func (s *Socket) Set(key string, value any) {
 	s.mu.Lock()
 	if s.data == nil {
 		s.data = map[string]any{}
 	}
 	s.data[key] = value
+	delete(s.plain, key)
 	s.mu.Unlock()
 	s.touch()
 }
 
-// Get returns what Set has kept under the key, or nil.
+// Get returns what Set has kept under the key, or nil. What was recovered may be in its JSON
+// form: map[string]any, []any, string, float64, bool, nil, and []byte for binary values.
 func (s *Socket) Get(key string) any {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.data[key]
 }
 
-// Value returns what Set has kept under the key if it is a T, else the zero T.
+// Value returns what Set has kept under the key if it is a T, else the zero T. What was
+// recovered in its JSON form becomes a T again, as encoding/json makes it one.
 func Value[T any](s *Socket, key string) T {
-	v, _ := s.Get(key).(T)
+	kept := s.Get(key)
+	if v, ok := kept.(T); ok {
+		return v
+	}
+	var v T
+	if !s.revive(key, kept, &v) {
+		var none T
+		return none
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, still := s.plain[key]; still {
+		s.data[key] = v
+		delete(s.plain, key)
+	}
 	return v
+}
+
+// revive decodes a value that was recovered in its JSON form.
+func (s *Socket) revive(key string, kept, into any) bool {
+	s.mu.Lock()
+	_, plain := s.plain[key]
+	s.mu.Unlock()
+	if !plain {
+		return false
+	}
+	p, err := parser.Marshal(kept)
+	if err != nil {
+		return false
+	}
+	args, err := parser.ParseArgs(p)
+	return err == nil && args.Decode(0, into) == nil
 }
 
 // Data returns a copy of all that Set has kept.

@@ -1,9 +1,12 @@
 package redisadapter_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -171,6 +174,66 @@ func TestRecoverOnCluster(t *testing.T) {
 			t.Errorf("%+v: %v", got, b.io.Stats().Namespaces.Fresh)
 		}
 		d.Leave()
+	}
+}
+
+// TestRecoveredValues: what Socket.Set has kept is the same to Value after a recovery, although
+// Redis had its JSON form: structs came back as maps, and integers as floats, which Value took for nothing.
+func TestRecoveredValues(t *testing.T) {
+	type user struct {
+		Name   string `json:"name"`
+		Age    int    `json:"age"`
+		Avatar []byte `json:"avatar"`
+	}
+	r := redistest.Start(t)
+	cfg := redisadapter.StreamsConfig{Patience: 20 * time.Second}
+	a, b := newStreamNode(t, r.Addr, cfg), newStreamNode(t, r.Addr, cfg)
+	c := a.Connect("/")
+	s := a.ns.Socket(c.ID())
+	ada := user{"Ada", 36, []byte{0, 255}}
+	s.Set("user", ada)
+	s.Set("pointer", &ada)
+	s.Set("int", 7)
+	s.Set("list", []int{1, 2})
+	born := time.Date(1815, 12, 10, 0, 0, 0, 0, time.UTC)
+	s.Set("time", born)
+	for range 2 { // the second time from what Value has made of it
+		c.Close()
+		<-s.Context().Done()
+		c = back(b, c, "")
+		s = b.ns.Socket(c.ID())
+		if !s.Recovered() {
+			t.Fatal(b.io.Stats().Namespaces.Fresh)
+		}
+		if m, ok := s.Get("user").(map[string]any); !ok || m["age"] != 36.0 || !bytes.Equal(m["avatar"].([]byte), ada.Avatar) {
+			t.Errorf("%v", s.Get("user"))
+		}
+		if n := server.Value[bool](s, "int"); n { // it is none
+			t.Error(n)
+		}
+		if u := server.Value[user](s, "user"); !reflect.DeepEqual(u, ada) {
+			t.Errorf("%+v", u)
+		}
+		if _, ok := s.Get("user").(user); !ok {
+			t.Errorf("%v", s.Get("user"))
+		}
+		if u := server.Value[*user](s, "pointer"); u == nil || !reflect.DeepEqual(*u, ada) {
+			t.Errorf("%+v", u)
+		}
+		if n := server.Value[int](s, "int"); n != 7 {
+			t.Error(n)
+		}
+		if l := server.Value[[]int](s, "list"); !slices.Equal(l, []int{1, 2}) {
+			t.Error(l)
+		}
+		if at := server.Value[time.Time](s, "time"); !at.Equal(born) {
+			t.Error(at)
+		}
+		s.Set("int", "text") // what was set here isn't taken for anything else
+		if n := server.Value[int](s, "int"); n != 0 {
+			t.Error(n)
+		}
+		s.Set("int", 7)
 	}
 }
 
