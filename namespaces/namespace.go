@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/roomcast/roomcast/adapters"
 	"github.com/roomcast/roomcast/engine"
@@ -41,6 +42,7 @@ type Namespace struct {
 	touched map[*Socket]struct{} // whose data has changed and isn't saved
 	events  []*ServerEvent       // the first one runs, the others wait
 	joining int                  // sockets between CONNECT and its answer
+	kept    time.Time            // until when sessions that have ended can be recovered, if their log ends with the namespace
 	closed  bool
 
 	// order is held while a logged event is appended to its receivers, and while

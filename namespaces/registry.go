@@ -46,7 +46,9 @@ type Config struct {
 	// Recovery lets clients that were away for a short time continue. Nil is off.
 	Recovery *Recovery
 
-	// CleanupEmpty closes dynamic namespaces when their last socket has left.
+	// CleanupEmpty closes dynamic namespaces when their last socket has left. With Recovery on a
+	// node that is alone they are kept for as long as clients may come back to what they have missed
+	// (Recovery.MaxDisconnection), unless Limits.Namespaces is reached.
 	CleanupEmpty bool
 
 	// OneByOne runs the handlers of all namespaces of a client one at a time, in
@@ -124,17 +126,18 @@ type Registry struct {
 	log         *slog.Logger
 	attachments int // of a packet that is sent, at most
 
-	mu       sync.RWMutex
-	names    map[string]*Namespace
-	parents  []*Namespace             // dynamic ones, in the order of registration
-	moving   map[string]chan struct{} // names whose adapter is being opened or closed; closed when that is over
-	onNew    []func(*Namespace)
-	children int
-	closed   bool
-	ending   atomic.Bool // closed, for those who don't hold mu
-	born     time.Time
-	life     context.Context // ends with Close
-	stop     context.CancelFunc
+	mu        sync.RWMutex
+	names     map[string]*Namespace
+	parents   []*Namespace             // dynamic ones, in the order of registration
+	moving    map[string]chan struct{} // names whose adapter is being opened or closed; closed when that is over
+	onNew     []func(*Namespace)
+	children  int
+	lingering map[*Namespace]*time.Timer // see cleanup
+	closed    bool
+	ending    atomic.Bool // closed, for those who don't hold mu
+	born      time.Time
+	life      context.Context // ends with Close
+	stop      context.CancelFunc
 
 	stats   counters
 	running tally // mailboxes and connects
@@ -164,7 +167,7 @@ func NewRegistry(cfg Config) (*Registry, error) {
 		}
 		cfg.Driver = d
 	}
-	reg := &Registry{cfg: cfg, log: cfg.Logger, attachments: sendable(&cfg), names: map[string]*Namespace{}, moving: map[string]chan struct{}{}, born: time.Now(), running: newTally()}
+	reg := &Registry{cfg: cfg, log: cfg.Logger, attachments: sendable(&cfg), names: map[string]*Namespace{}, moving: map[string]chan struct{}{}, lingering: map[*Namespace]*time.Timer{}, born: time.Now(), running: newTally()}
 	reg.life, reg.stop = context.WithCancel(context.Background())
 	_, err := reg.open("/", nil)
 	return reg, err
@@ -271,7 +274,7 @@ func (reg *Registry) find(ctx context.Context, name string, auth json.RawMessage
 		if !ok {
 			continue
 		}
-		if full {
+		if full && !reg.makeRoom() {
 			return nil, errTooManyNamespaces
 		}
 		ns, err := reg.open(name, p)
@@ -370,29 +373,6 @@ func (reg *Registry) passOn(name string) {
 	delete(reg.moving, name)
 }
 
-// cleanup forgets a dynamic namespace that nobody is in.
-func (reg *Registry) cleanup(ns *Namespace) {
-	if !reg.cfg.CleanupEmpty || ns.parent == nil {
-		return
-	}
-	reg.mu.Lock()
-	ns.mu.Lock()
-	gone := reg.names[ns.name] == ns && len(ns.sockets) == 0 && ns.joining == 0
-	if gone {
-		ns.closed = true
-		delete(reg.names, ns.name)
-		delete(ns.parent.children, ns.name)
-		reg.children--
-		reg.moving[ns.name] = make(chan struct{}) // nobody opens it: it was there
-	}
-	ns.mu.Unlock()
-	reg.mu.Unlock()
-	if gone {
-		ns.adapter.Close(context.Background())
-		reg.passOn(ns.name)
-	}
-}
-
 // Close ends all namespaces: their sockets are told "server shutting down" and
 // their handlers are waited for until ctx ends.
 func (reg *Registry) Close(ctx context.Context) error {
@@ -400,6 +380,9 @@ func (reg *Registry) Close(ctx context.Context) error {
 	reg.closed = true
 	reg.ending.Store(true)
 	all := slices.Collect(maps.Values(reg.names))
+	for ns := range reg.lingering {
+		reg.lingerNot(ns)
+	}
 	reg.mu.Unlock()
 	for _, ns := range all {
 		for _, s := range ns.Sockets() {

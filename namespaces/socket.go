@@ -416,6 +416,9 @@ func (s *Socket) close(reason string) {
 	}
 	s.mu.Unlock()
 	s.ns.unlockOrder()
+	if saved != nil && keep > 0 && !s.ns.log.Outlives() {
+		s.ns.keepFor(keep)
+	}
 	if was == connected { // else start gives up the private id
 		s.leaveState(saved, keep)
 	}

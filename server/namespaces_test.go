@@ -420,6 +420,64 @@ func waitFor(t *testing.T, or string, done func() bool) {
 	}
 }
 
+// TestCleanupRecovery: the only client of a dynamic namespace loses its connection. The namespace, and the log with
+// what the client missed, was cleaned up at once, so that it came back to a fresh session.
+func TestCleanupRecovery(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		io, ts := serve(t, server.Config{
+			CleanupEmpty: true, Recovery: &server.Recovery{}, Limits: server.Limits{Namespaces: 2},
+		})
+		server.OnAck(io.OfMatch(orgs), "recovered", func(_ context.Context, s *server.Socket, _ any) (bool, error) {
+			return s.Recovered(), nil
+		})
+		c := ts.Connect("/org-1")
+		for range 2 {
+			c.Close()
+			synctest.Wait()
+			time.Sleep(time.Minute)
+			if !has(io, "/org-1") {
+				t.Fatal("the namespace is gone while its client may come back")
+			}
+			io.Of("/org-1").Emit(t.Context(), "missed")
+			c = ts.Connect("/org-1", servertest.Auth(map[string]any{"pid": c.PrivateID()}))
+			c.Expect("missed")
+			if !answer[bool](t, c, "recovered") {
+				t.Error("not recovered")
+			}
+		}
+		time.Sleep(3 * time.Minute) // with a client it stays in any case
+		if !has(io, "/org-1") {
+			t.Fatal("the namespace is gone under its client")
+		}
+		c.Close()
+		time.Sleep(2*time.Minute + time.Second)
+		if has(io, "/org-1") {
+			t.Error("the namespace is still there, though nobody can come back")
+		}
+		// Who leaves doesn't come back.
+		c = ts.Connect("/org-2")
+		c.Leave()
+		synctest.Wait()
+		if has(io, "/org-2") {
+			t.Error("the namespace is still there after its client has left it")
+		}
+		// Namespaces that only wait make room for others.
+		for _, name := range []string{"/org-3", "/org-4"} {
+			ts.Connect(name).Close()
+			synctest.Wait()
+		}
+		for _, name := range []string{"/org-5", "/org-6"} {
+			ts.Connect(name)
+		}
+		if has(io, "/org-3") || has(io, "/org-4") {
+			t.Error("namespaces that wait are still there")
+		}
+		if _, err := ts.TryConnect("/org-7"); err == nil {
+			t.Error("there are more namespaces than may be")
+		}
+	})
+}
+
 // namespaces.ts: which namespaces are cleaned up, when their last client goes or is refused.
 func TestCleanup(t *testing.T) {
 	for _, test := range []struct {

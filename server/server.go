@@ -67,7 +67,9 @@ type Config struct {
 	// Driver joins this node to others. If nil, the node is alone.
 	Driver adapters.Driver
 
-	// CleanupEmpty closes dynamic namespaces when their last socket has left.
+	// CleanupEmpty closes dynamic namespaces when their last socket has left. With Recovery on a node
+	// that is alone they stay for as long as clients may come back to what they have missed, unless
+	// Limits.Namespaces is reached.
 	CleanupEmpty bool
 
 	// OneByOne runs the handlers of all namespaces of a client one at a time, in

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -43,9 +44,10 @@ func startStreamNode(t *testing.T, rdb redis.UniversalClient, link *redistest.Li
 	n := &streamNode{link: link, driver: redisadapter.Streams(rdb, cfg)}
 	var err error
 	n.io, err = server.New(server.Config{
-		Driver:   n.driver,
-		Recovery: &server.Recovery{},
-		Engine:   engine.Config{HandshakeRate: -1},
+		Driver:       n.driver,
+		Recovery:     &server.Recovery{},
+		CleanupEmpty: true,
+		Engine:       engine.Config{HandshakeRate: -1},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -234,6 +236,28 @@ func TestRecoveredValues(t *testing.T) {
 			t.Error(n)
 		}
 		s.Set("int", 7)
+	}
+}
+
+// TestRecoverToCleanedUp: the only client of a dynamic namespace is away; its node has closed the
+// namespace meanwhile, but Redis has what it needs to go on.
+func TestRecoverToCleanedUp(t *testing.T) {
+	r := redistest.Start(t)
+	cfg := redisadapter.StreamsConfig{Patience: 20 * time.Second}
+	a, b := newStreamNode(t, r.Addr, cfg), newStreamNode(t, r.Addr, cfg)
+	name := "/room-1"
+	a.io.OfMatch(regexp.MustCompile(`^/room-`))
+	c := a.Connect(name)
+	b.io.Of(name).Emit(t.Context(), "n", 1)
+	_, offset := take(c)
+	c.Close()
+	until(t, "the namespace is closed", func() bool {
+		return !slices.ContainsFunc(a.io.Namespaces(), func(ns *server.Namespace) bool { return ns.Name() == name })
+	})
+	b.io.Of(name).Emit(t.Context(), "n", 2)
+	d := a.Connect(name, servertest.Auth(map[string]any{"pid": c.PrivateID(), "offset": offset}))
+	if n, _ := take(d); n != 2 || !a.io.Of(name).Socket(d.ID()).Recovered() {
+		t.Errorf("%d, %v", n, a.io.Stats().Namespaces.Fresh)
 	}
 }
 
