@@ -115,7 +115,7 @@ func (ns *Namespace) OnConnect(f func(ctx context.Context, s *Socket) error) {
 }
 
 // OnDisconnecting registers f to run when a socket goes away, while it still
-// is in its rooms. ctx has ended by then.
+// is in its rooms, unless its handlers have taken more than 30 s to end. ctx has ended by then.
 func (ns *Namespace) OnDisconnecting(f func(ctx context.Context, s *Socket, reason string)) {
 	ns.change(func(h *hooks) { h.disconnecting = with(h.disconnecting, f) })
 }

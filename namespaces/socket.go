@@ -426,8 +426,25 @@ func (s *Socket) close(reason string) {
 	for _, w := range acks {
 		w.fail(s, ErrDisconnected)
 	}
-	s.mail().put(func() { s.finish(reason, was == connected) })
+	timer := time.AfterFunc(closingTime, s.abandon)
+	s.mail().put(func() {
+		timer.Stop()
+		s.finish(reason, was == connected)
+	})
 	s.mail().start(s)
+}
+
+// closingTime is how long a socket that has ended stays in its rooms for handlers that don't return.
+const closingTime = 30 * time.Second
+
+// abandon takes a socket out of its rooms whose handlers don't return, though their
+// context has ended: others would see it there for ever.
+func (s *Socket) abandon() {
+	s.ns.reg.running.begin()
+	defer s.ns.reg.running.end()
+	s.ns.reg.log.Warn("a handler still runs for a socket that has ended: it leaves its rooms without waiting any longer", "namespace", s.ns.name, "socket", s.id)
+	s.vacate()
+	s.ns.reg.cleanup(s.ns)
 }
 
 // finish is the last thing that a socket's mailbox does.
