@@ -72,6 +72,20 @@ var orderTests = map[string]func(*suite){
 		s.ack(s.expect("k4")...)
 		s.counts(0, 0, 0, 0, 0)
 	},
+	"a failed message that is tried again at once lets nothing pass": func(s *suite) {
+		for _, c := range []queues.Config{{OnFail: queues.Skip, BackoffBase: -1}, {OnFail: queues.Skip}, {OnFail: queues.Block}} {
+			s.configure(c)
+			s.put(keyed("k", "k1"), keyed("k", "k2"))
+			nack := queues.Settlement{Ref: s.one().Ref(), Outcome: queues.Nack, Delay: -1}
+			if c.BackoffBase < 0 {
+				nack.Delay = 0 // the queue has none
+			}
+			s.must(s.settleAll(nack)[0])
+			s.counts(1, 0, 0, 1, 0)
+			s.ack(s.expect("k1")...)
+			s.ack(s.expect("k2")...)
+		}
+	},
 	"release keeps the order of a key": func(s *suite) {
 		s.configure(queues.Config{})
 		s.put(keyed("k", "k1"), keyed("k", "k2"), draft("x"))

@@ -174,9 +174,9 @@ local function fail(e, delay, text)
 	if ends(e, text) then return end
 	e.text = text
 	wait(e)
-	if C.skip == 1 then free(e.id, e.key) end
 	delay = delay or backoff(e)
 	if delay <= 0 then return put(e) end
+	if C.skip == 1 then free(e.id, e.key) end
 	call('ZADD', Q .. ':scheduled', now + delay, e.id)
 	soon(now + delay)
 end
