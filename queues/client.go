@@ -53,6 +53,9 @@ func JSON(v any) (Payload, error) {
 	return Payload{JSON: b}, err
 }
 
+// errFanout refuses to change what all topics depend on.
+var errFanout = Refuse(CodeBadRequest, "the queue of the topics can't be configured or deleted")
+
 // maxPeek is how far Peek looks.
 const maxPeek = 10_000
 
@@ -63,6 +66,9 @@ func (c *Client) Configure(ctx context.Context, queue string, cfg Config) error 
 	}
 	if err := cfg.Validate(); err != nil {
 		return err
+	}
+	if queue == fanoutQueue {
+		return errFanout
 	}
 	c.b.forgetConfig(queue)
 	defer c.b.forgetConfig(queue)
@@ -96,6 +102,9 @@ func (c *Client) Queues(ctx context.Context) ([]string, error) {
 func (c *Client) Delete(ctx context.Context, queue string, force bool) error {
 	if err := c.queue(ctx, Admin, queue); err != nil {
 		return err
+	}
+	if queue == fanoutQueue {
+		return errFanout
 	}
 	defer c.b.forgetConfig(queue)
 	return c.b.store.Delete(ctx, queue, force)

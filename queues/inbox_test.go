@@ -319,3 +319,70 @@ func (h *halfway) Append(ctx context.Context, calls []*queues.AppendCall) {
 		c.Err = queues.ErrUnavailable
 	}
 }
+
+// TestFanOutPastABrokenInbox: others get an entry, and once, though one inbox can't have it; that has it, before later ones,
+// when it can. The queue of the topics stays as it must be.
+func TestFanOutPastABrokenInbox(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &broken{Store: newStore(), inbox: "shop3"}
+		// As it may have been left by somebody.
+		if err := store.Configure(t.Context(), "$fanout", queues.Config{MaxFailures: 1}.WithDefaults()); err != nil {
+			t.Fatal(err)
+		}
+		n := start(t, store, queues.BrokerConfig{})
+		for i := range 700 {
+			if err := n.Subscribe(t.Context(), fmt.Sprintf("shop%d", i), "news"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		publish := func(text string) {
+			if _, err := n.TopicPublish(t.Context(), "news", entry(text)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		publish("a")
+		publish("b")
+		time.Sleep(time.Hour)
+		for _, shop := range []string{"shop0", "shop4", "shop699"} {
+			if st, _ := n.InboxStats(t.Context(), shop); st.Last != 1 {
+				t.Errorf("%s: %+v", shop, st)
+			}
+		}
+		store.heal()
+		time.Sleep(time.Minute)
+		for _, shop := range []string{"shop0", "shop3", "shop699"} {
+			n.open(shop, queues.InboxConfig{}).expect("1a 2b")
+		}
+		expectCode(t, n.Configure(t.Context(), "$fanout", queues.Config{MaxFailures: 1}), queues.CodeBadRequest)
+		expectCode(t, n.Delete(t.Context(), "$fanout", true), queues.CodeBadRequest)
+		if st, err := n.Stats(t.Context(), "$fanout"); err != nil || st.Dead != 0 || st.Len() != 0 {
+			t.Errorf("%+v %v", st, err)
+		}
+	})
+}
+
+// broken is a store one of whose inboxes takes nothing.
+type broken struct {
+	queues.Store
+	mu    sync.Mutex
+	inbox string
+}
+
+func (b *broken) heal() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.inbox = ""
+}
+
+func (b *broken) Append(ctx context.Context, calls []*queues.AppendCall) {
+	b.mu.Lock()
+	inbox := b.inbox
+	b.mu.Unlock()
+	for _, c := range calls {
+		if c.Inbox == inbox {
+			c.Err = queues.ErrUnavailable
+		} else {
+			b.Store.Append(ctx, []*queues.AppendCall{c})
+		}
+	}
+}

@@ -24,14 +24,18 @@ const (
 // fanoutPage is how many inboxes are written to at a time.
 const fanoutPage = 500
 
+// fanoutConfig lets no entry die: each is tried until all inboxes have it, and those behind it in its topic wait.
+var fanoutConfig = Config{MaxFailures: -1, MaxAttempts: -1, BackoffMax: 10 * time.Second, MaxPayload: -1}.WithDefaults()
+
 func (b *Broker) startFanout(ctx context.Context) error {
-	if _, err := b.store.Config(ctx, fanoutQueue); errors.Is(err, ErrNotFound) {
-		cfg := Config{MaxFailures: -1, MaxAttempts: -1, BackoffMax: 10 * time.Second, MaxPayload: -1}.WithDefaults()
-		if err := b.store.Configure(ctx, fanoutQueue, cfg); err != nil {
+	cfg, err := b.store.Config(ctx, fanoutQueue)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	if cfg != fanoutConfig {
+		if err := b.store.Configure(ctx, fanoutQueue, fanoutConfig); err != nil {
 			return err
 		}
-	} else if err != nil {
-		return err
 	}
 	c, err := b.Consume(ctx, fanoutQueue, ConsumerConfig{Prefetch: 8})
 	if err != nil {
@@ -110,23 +114,24 @@ func (b *Broker) fanOut(ctx context.Context, m *Message, p Payload) error {
 			e.Headers[k] = v
 		}
 	}
+	var failed error // of an inbox: others get the entry all the same
 	refused, after := 0, ""
 	for {
-		var err error
-		if after, err = b.fanOutPage(ctx, e, after, &refused); err != nil {
+		next, err := b.fanOutPage(ctx, e, after, &refused, &failed)
+		if err != nil {
 			return err
 		}
-		if after == "" {
+		if after = next; after == "" {
 			break
 		}
 	}
 	if refused > 0 {
 		b.log.Warn("queues: inboxes were full", "topic", m.Key, "inboxes", refused)
 	}
-	return nil
+	return failed
 }
 
-func (b *Broker) fanOutPage(ctx context.Context, e *Entry, after string, refused *int) (next string, err error) {
+func (b *Broker) fanOutPage(ctx context.Context, e *Entry, after string, refused *int, failed *error) (next string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, b.cfg.Timeout)
 	defer cancel()
 	members, next, err := b.store.Members(ctx, e.Topic, after, fanoutPage)
@@ -139,10 +144,10 @@ func (b *Broker) fanOutPage(ctx context.Context, e *Entry, after string, refused
 	}
 	b.store.Append(ctx, calls)
 	for _, c := range calls {
-		if c.Err != nil {
-			return "", c.Err
-		}
-		if c.Results[0].Err != nil {
+		switch {
+		case c.Err != nil:
+			*failed = c.Err
+		case c.Results[0].Err != nil:
 			*refused++
 		}
 	}

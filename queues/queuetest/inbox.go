@@ -423,6 +423,38 @@ var topicTests = map[string]func(*suite){
 		s.must(s.store.Unsubscribe(s.ctx(), s.name, "t"))
 		check(s, "not a member any more", s.send(s.name, s.limits(), topic("t", 9, "x")).Results[0].Skipped, true)
 	},
+	"a fan-out that died and is redriven is done once": func(s *suite) {
+		inbox := s.name
+		s.must(s.store.Subscribe(s.ctx(), inbox, "t", 10))
+		s.name = "$" + s.name
+		s.configure(queues.Config{})
+		s.put(keyed("t", "a"), keyed("t", "b"))
+		pass := func(m *queues.Message) queues.AppendResult {
+			e := &queues.Entry{Topic: "t", TopicSeq: m.Seq, Payload: m.Payload}
+			return s.send(inbox, s.limits(), e).Results[0]
+		}
+		a := s.one()
+		check(s, "the first", pass(a), queues.AppendResult{Seq: 1})
+		s.must(s.settle(a, queues.Reject))
+		n, err := s.store.Redrive(s.ctx(), s.name, 1, nil)
+		s.must(err)
+		check(s, "redriven", n, 1)
+		b := s.expect("b")[0] // it was first in the line then
+		again := func() {
+			s.Helper()
+			m := s.expect("a")[0]
+			check(s, "number", m.Seq, a.Seq)
+			check(s, "again", pass(m), queues.AppendResult{Duplicate: true})
+			checkErr(s, "the old hand-out", s.settle(a, queues.Ack), queues.ErrSuperseded)
+			s.must(s.settle(m, queues.Reject))
+		}
+		s.ack(b)
+		again()
+		check(s, "the second", pass(b), queues.AppendResult{Seq: 2})
+		_, err = s.store.Redrive(s.ctx(), s.name, 1, nil)
+		s.must(err)
+		again()
+	},
 	"members stay, though their inboxes are empty and unused": func(s *suite) {
 		s.must(s.store.Subscribe(s.ctx(), s.name, s.name+"-topic", 10))
 		s.pass(4)
