@@ -113,6 +113,18 @@ test("origins", (t) =>
     });
   }));
 
+test("a poll that comes after the goodbye", (t) =>
+  withServer(t, {}, async (server, step) => {
+    await step("is of a session that is unknown", async () => {
+      const url = `${server.url}/socket.io/?EIO=4&transport=polling`;
+      const { sid } = JSON.parse((await request(url)).body.subarray(1));
+      assert.equal((await request(`${url}&sid=${sid}`, { method: "POST", body: "1" })).status, 200);
+      const late = await request(`${url}&sid=${sid}`);
+      assert.equal(late.status, 400);
+      assert.equal(late.body.toString(), '{"code":1,"message":"Session ID unknown"}');
+    });
+  }));
+
 test("JSONP", (t) =>
   withServer(t, { jsonp: true }, async (server, step) => {
     for (const [revision, hello] of [["3", "40"], ["4", null]]) {

@@ -41,8 +41,20 @@ test("the page's connection", { skip }, async (t) => {
       assert.equal(await ada.id("polling-only").isChecked(), true);
       assert.equal(await transport(ada), "polling");
       assert.deepEqual(sockets, []);
+      // The close overtakes the next poll, which the server then can't answer: that is nobody's mistake.
+      const closed = ada.page.waitForResponse((r) => r.request().postData() === "1");
+      const refused = ada.page.waitForResponse((r) => r.status() === 400);
+      let polls = 0;
+      await ada.page.route(/transport=polling.*sid=/, async (route) => {
+        if (route.request().method() === "GET" && ++polls) await closed;
+        await route.continue();
+      });
+      await say(grace, "something to poll for");
+      await until(() => polls > 0, "a poll on its way");
       await ada.id("polling-only").click();
+      assert.match(await (await refused).text(), /Session ID unknown/);
       await until(async () => (await transport(ada)) === "websocket", "WebSocket again");
+      await ada.page.unrouteAll();
       assert.equal(sockets.length, 1);
       await shownToGrace("websocket");
     });
