@@ -186,6 +186,9 @@ func (b *Broker) Close(ctx context.Context) error {
 		for _, c := range consumers {
 			c.Close()
 		}
+		for _, l := range b.allLanes() {
+			b.leave(l)
+		}
 		for _, in := range inboxes {
 			in.Close(b.ctx)
 		}
@@ -263,9 +266,11 @@ type ears Broker
 
 func (e *ears) Ready(queue string) {
 	b := (*Broker)(e)
-	if l := b.lane(queue); l == nil || !l.kick() {
-		b.passes.add(queue)
+	if l := b.lane(queue); l != nil {
+		l.told()
+		return
 	}
+	b.passes.add(queue)
 }
 
 // passOn gives back the turn of this node, which has no consumer for a queue any more: by a claim of nothing
@@ -285,6 +290,11 @@ func (b *Broker) passOn(queues []string) {
 	ctx, cancel := b.call()
 	b.store.Claim(ctx, calls)
 	cancel()
+	for _, c := range calls {
+		if l := b.lane(c.Queue); l != nil {
+			l.kick() // somebody may have come and waited meanwhile, and the node waits no longer
+		}
+	}
 }
 
 func (e *ears) Arrived(inbox string) {

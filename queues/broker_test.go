@@ -562,6 +562,13 @@ func (f *faulty) Settle(ctx context.Context, calls []*queues.SettleCall) {
 	f.Store.Settle(ctx, calls)
 }
 
+func (f *faulty) Release(ctx context.Context, queue, node string, except []queues.Ref) (int, error) {
+	if err := f.err(); err != nil {
+		return 0, err
+	}
+	return f.Store.Release(ctx, queue, node, except)
+}
+
 func (f *faulty) Extend(ctx context.Context, calls []*queues.ExtendCall) {
 	if err := f.err(); err != nil {
 		for _, c := range calls {

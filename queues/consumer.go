@@ -324,14 +324,15 @@ func (l *lane) giveBack(holds []*hold) {
 	l.b.settles.add(items...)
 }
 
-// leave forgets a lane that nobody uses.
+// leave forgets a lane if nobody uses it.
 func (b *Broker) leave(l *lane) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.consumers) == 0 && !l.claiming && b.lanes[l.queue] == l {
+	if len(l.consumers) == 0 && !l.claiming && (!l.doubtful || b.closed) && b.lanes[l.queue] == l {
 		delete(b.lanes, l.queue)
+		l.doubtful = false
 		l.stopTimers()
 		if !b.closed {
 			b.passes.add(l.queue) // it may be waiting

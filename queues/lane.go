@@ -21,7 +21,8 @@ type lane struct {
 	held      map[Ref]*hold
 	claiming  bool        // a claim is under way, or waits for its turn
 	again     bool        // something has changed since
-	doubtful  bool        // nobody knows whether a claim was done
+	turn      bool        // the store has told this node of messages, and it hasn't claimed since
+	doubtful  bool        // the store may think that this node has messages which it hasn't
 	failures  int         // claims that failed since one didn't
 	wake      *time.Timer // for the next claim
 	renewing  bool        // a renewal is under way
@@ -47,24 +48,41 @@ type plan struct {
 	call      *ClaimCall
 	consumers [][]*Consumer // whose each want is
 	total     int
+	turn      bool // as of the lane, until it is done
 	sent      time.Time
 }
 
-// kick sees to it that there is a claim if there is credit. It reports false if there is none.
+// kick sees to it that there is a claim if there is credit. It reports false if there is none: then
+// a turn that the node has is passed on.
 func (l *lane) kick() bool {
 	l.mu.Lock()
-	start, claiming := false, l.claiming
-	if claiming {
+	start, claiming, pass := false, l.claiming, false
+	switch {
+	case claiming:
 		l.again = true
-	} else if l.b.cut.Load() == 0 && l.credit() {
+	case l.b.cut.Load() == 0 && (l.doubtful || l.credit()):
 		l.claiming = true
 		start = true
+	default:
+		pass = l.turn
+		l.turn = false
 	}
 	l.mu.Unlock()
 	if start {
 		l.b.claims.add(l)
 	}
+	if pass {
+		l.b.passes.add(l.queue)
+	}
 	return start || claiming
+}
+
+// told says that the store has messages for this node.
+func (l *lane) told() {
+	l.mu.Lock()
+	l.turn = true
+	l.mu.Unlock()
+	l.kick()
 }
 
 // credit reports whether a consumer can take anything. The lane is locked.
@@ -120,6 +138,7 @@ func (l *lane) wants() *plan {
 		return nil
 	}
 	l.next++
+	p.turn, l.turn = l.turn, false
 	p.total = maxClaim - left
 	p.sent = time.Now()
 	return p
@@ -135,12 +154,13 @@ func (b *Broker) claimAll(lanes []*lane) {
 		}
 		l.mu.Lock()
 		p := l.wants()
-		l.claiming = p != nil
 		l.mu.Unlock()
-		if p != nil {
-			plans = append(plans, p)
-			calls = append(calls, p.call)
+		if p == nil {
+			l.rest()
+			continue
 		}
+		plans = append(plans, p)
+		calls = append(calls, p.call)
 	}
 	if len(calls) == 0 {
 		return
@@ -153,8 +173,8 @@ func (b *Broker) claimAll(lanes []*lane) {
 	}
 }
 
-// settleDoubts gives back what a claim that failed may have got for us. It reports false if that
-// can't be done now.
+// settleDoubts gives back what the store thinks that this node has, and it hasn't: what a claim has got whose answer
+// was lost, or what could not be given back. It reports false if that can't be done now.
 func (l *lane) settleDoubts() bool {
 	l.mu.Lock()
 	doubtful := l.doubtful
@@ -170,7 +190,7 @@ func (l *lane) settleDoubts() bool {
 	_, err := l.b.store.Release(ctx, l.queue, l.b.cfg.Node, refs)
 	cancel()
 	if err != nil {
-		l.failed(err)
+		l.failed(err, false)
 		return false
 	}
 	l.mu.Lock()
@@ -179,33 +199,58 @@ func (l *lane) settleDoubts() bool {
 	return true
 }
 
-// failed ends a claim that failed, and tries again later.
-func (l *lane) failed(err error) {
+// failed ends a claim that failed, and tries again later. turn is the plan's.
+func (l *lane) failed(err error, turn bool) {
 	if isGone(err) {
 		l.mu.Lock()
-		l.claiming = false
+		l.claiming, l.doubtful = false, false
 		l.mu.Unlock()
 		l.end(ErrNotFound)
+		l.b.leave(l)
 		return
 	}
 	l.mu.Lock()
 	l.claiming, l.doubtful = false, true
+	l.turn = l.turn || turn
 	l.failures++
-	empty := len(l.consumers) == 0
-	if !empty {
-		l.after(min(100*time.Millisecond<<min(l.failures-1, 5), 2*time.Second))
-	}
+	l.after(min(100*time.Millisecond<<min(l.failures-1, 5), 2*time.Second))
 	l.mu.Unlock()
-	if empty {
-		l.b.leave(l)
-	}
+	l.b.leave(l)
 }
 
 // abandon ends a claim that wasn't done.
-func (l *lane) abandon() {
+func (l *lane) abandon(p *plan) {
+	l.mu.Lock()
+	l.turn = l.turn || p.turn
+	l.mu.Unlock()
+	l.rest()
+}
+
+// rest ends a claim by which nothing was wanted.
+func (l *lane) rest() {
 	l.mu.Lock()
 	l.claiming = false
 	l.mu.Unlock()
+	l.kick()
+	l.b.leave(l)
+}
+
+// doubt says that the store may think that this node has messages of a queue which it hasn't.
+func (b *Broker) doubt(queue string) {
+	b.mu.Lock()
+	if b.closed {
+		b.mu.Unlock()
+		return // the node's end says so
+	}
+	l := b.lanes[queue]
+	if l == nil {
+		l = newLane(b, queue)
+		b.lanes[queue] = l
+	}
+	l.mu.Lock()
+	l.doubtful = true
+	l.mu.Unlock()
+	b.mu.Unlock()
 	l.kick()
 }
 
@@ -233,7 +278,7 @@ func (l *lane) claimed(p *plan) {
 		p.call.Err = ErrUnavailable // others may have taken us for lost since
 	}
 	if p.call.Err != nil {
-		l.failed(p.call.Err)
+		l.failed(p.call.Err, p.turn)
 		return
 	}
 	type delivery struct {
@@ -281,7 +326,7 @@ func (l *lane) claimed(p *plan) {
 	}
 
 	l.mu.Lock()
-	more := got > 0 && got >= p.total || bytes >= maxTake || l.again
+	more := got > 0 && got >= p.total || bytes >= maxTake || l.again || l.doubtful
 	l.claiming = false
 	if !more && got < p.total {
 		wait := safety()
@@ -290,14 +335,11 @@ func (l *lane) claimed(p *plan) {
 		}
 		l.after(max(wait, time.Millisecond))
 	}
-	empty := len(l.consumers) == 0
 	l.mu.Unlock()
 	if more {
 		l.kick()
 	}
-	if empty {
-		l.b.leave(l)
-	}
+	l.b.leave(l)
 }
 
 // pick returns the next consumer that can take a message; turn is where to go on. The lane is locked.

@@ -215,7 +215,7 @@ func (b *Broker) publishSome(batch []*publishing) {
 		switch {
 		case g.plan == nil:
 		case err != nil && CodeOf(err) != CodeUnavailable:
-			g.lane.abandon()
+			g.lane.abandon(g.plan)
 		default:
 			g.call.Claim.Err = cmp.Or(g.call.Claim.Err, err)
 			g.lane.claimed(g.plan)

@@ -117,17 +117,26 @@ func (b *Broker) settleAll(batch []*settling) {
 }
 
 func (b *Broker) settled(call *SettleCall, of []*settling) {
+	unknown := call.Err != nil && !isGone(call.Err)
+	doubtful := false // a message may be nobody's, and the store doesn't know
 	for _, s := range of {
-		if h := s.hold; h != nil {
-			l := h.consumer.lane // not b.lane: the queue may have another by now
-			l.mu.Lock()
-			h.settling = false
-			// An unknown outcome leaves the message with the consumer, which may settle again.
-			if call.Err == nil || isGone(call.Err) {
-				h.drop()
-			}
-			l.mu.Unlock()
+		h := s.hold
+		if h == nil {
+			doubtful = doubtful || s.item.Node != ""
+			continue
 		}
+		l := h.consumer.lane // not b.lane: the queue may have another by now
+		l.mu.Lock()
+		h.settling = false
+		// An unknown outcome leaves the message with the consumer, which may settle again.
+		if !unknown {
+			h.drop()
+		}
+		doubtful = doubtful || h.consumer.closed
+		l.mu.Unlock()
+	}
+	if unknown && doubtful {
+		b.doubt(call.Queue)
 	}
 	drained := map[*Consumer]bool{}
 	for i, s := range of {

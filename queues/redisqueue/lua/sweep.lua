@@ -3,6 +3,7 @@
 
 -- heal sets counters right that are wrong since a script has failed halfway, over something that isn't ours.
 local function heal()
+	S.waiting = call('HLEN', Q .. ':waiters')
 	local all = call('HLEN', Q .. ':messages')
 	local out = call('ZCARD', Q .. ':scheduled') + call('ZCARD', Q .. ':leased')
 	if all == ready() + S.blocked + out then return end
