@@ -474,6 +474,9 @@ func (s *Socket) start() {
 	defer ns.expected()
 	ctx := s.Context()
 	hooks := ns.hooks.Load()
+	ns.lockOrder()
+	losses := ns.losses
+	ns.unlockOrder()
 	resume := s.prepareRecovery(ctx)
 	admitted := false
 	defer func() {
@@ -503,7 +506,7 @@ func (s *Socket) start() {
 			return
 		}
 		var again bool
-		if admitted, again = s.admit(resume); admitted {
+		if admitted, again = s.admit(resume, losses); admitted {
 			break
 		}
 		if !again {
@@ -541,8 +544,8 @@ func (s *Socket) refuse(err error) {
 
 // admit makes the socket a member of its namespace and tells the client. It
 // reports false if the client has gone meanwhile, and again if events were
-// logged that it hasn't been sent.
-func (s *Socket) admit(resume *resumed) (admitted, again bool) {
+// logged that it hasn't been sent. losses is how often the log had lost events when all this began.
+func (s *Socket) admit(resume *resumed, losses uint64) (admitted, again bool) {
 	ns := s.ns
 	var answer struct {
 		SID string `json:"sid"`
@@ -568,6 +571,11 @@ func (s *Socket) admit(resume *resumed) (admitted, again bool) {
 	ns.mu.Unlock()
 
 	ns.lockOrder()
+	if s.rec != nil && losses != ns.losses { // what it has been told may be of another log
+		ns.unlockOrder()
+		s.client.sess.Close() // the client comes back
+		return false, false
+	}
 	if resume != nil && ns.tail.Compare(resume.after) > 0 {
 		ns.unlockOrder()
 		return false, true

@@ -47,9 +47,10 @@ type Namespace struct {
 
 	// order is held while a logged event is appended to its receivers, and while
 	// a socket enters or changes rooms, so that each socket has one place in the log.
-	order sync.Mutex
-	tail  adapters.Offset // the last logged event that was delivered
-	fan   engine.Fanout   // sessions that Deliver has appended to, until Flush
+	order  sync.Mutex
+	tail   adapters.Offset // the last logged event that was delivered
+	losses uint64          // how often events were lost behind it
+	fan    engine.Fanout   // sessions that Deliver has appended to, until Flush
 
 	homeless []*adapters.Op // delivered events that have no place in the log yet
 	doubt    uint64         // how often there were none any more, plus one

@@ -98,7 +98,9 @@ func (l local) Deliver(op *adapters.Op, at adapters.Offset) {
 		ns.fanOut(op, d, &ns.fan)
 		return
 	}
-	ns.tail = at
+	if at.Compare(ns.tail) > 0 {
+		ns.tail = at
+	}
 	i := slices.Index(ns.homeless, op)
 	d.late = i >= 0
 	ns.fanOut(op, d, &ns.fan)

@@ -371,9 +371,8 @@ func (s *Socket) giveUp() {
 func (l local) Lost(at adapters.Offset) {
 	ns := l.ns
 	ns.order.Lock()
-	if at.Compare(ns.tail) > 0 {
-		ns.tail = at
-	}
+	ns.tail = at // which may be in front of where it was: the log may be another one
+	ns.losses++
 	var list []*Socket
 	for _, s := range ns.Sockets() {
 		if s.rec != nil {

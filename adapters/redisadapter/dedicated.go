@@ -17,7 +17,35 @@ import (
 // command is unknown is for its user to know.
 type dedicated struct {
 	*redis.Client
-	name atomic.Pointer[string] // of the connection, as Redis has it: "id address"
+	made    atomic.Bool
+	name    atomic.Pointer[string] // of the connection, as Redis has it: "id address"
+	history atomic.Pointer[string] // replication id of the server; empty: it isn't told
+}
+
+// lineage is the server's replication id: another one after a failover or a restart, when it may have lost the
+// last of what the one before had taken.
+func (d *dedicated) lineage() string {
+	if h := d.history.Load(); h != nil {
+		return *h
+	}
+	return ""
+}
+
+var errBroken = errors.New("redisadapter: the connection to Redis broke")
+
+var errReplica = errors.New("redisadapter: this Redis is a replica: what it has may be set back, and it takes nothing")
+
+// replication reads what INFO says of the server's part: role:master, master_replid:8c1f…
+func replication(info string) (history string, replica bool) {
+	for line := range strings.Lines(info) {
+		switch k, v, _ := strings.Cut(strings.TrimSpace(line), ":"); k {
+		case "role":
+			replica = v == "slave"
+		case "master_replid":
+			history = v
+		}
+	}
+	return history, replica
 }
 
 // identity is how CLIENT INFO begins: id=7 addr=127.0.0.1:51234 …
@@ -51,15 +79,19 @@ func dedicate(ctx context.Context, rdb redis.UniversalClient, key string) (*dedi
 	}
 	d := &dedicated{}
 	opt := *base.Options()
-	opt.MaxRetries = -1
+	opt.MaxRetries, opt.DialerRetries = -1, 1
 	opt.PoolSize, opt.MinIdleConns, opt.MaxIdleConns = 1, 0, 0
 	opt.ConnMaxIdleTime, opt.ConnMaxLifetime = -1, -1
 	opt.DialTimeout = 2 * time.Second
+	opt.ReadTimeout, opt.WriteTimeout = -1, -1 // contexts bound them
 	opt.ContextTimeoutEnabled = true
 	opt.PushNotificationProcessor = nil // it is the other client's own
 	opt.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	hook := opt.OnConnect
 	opt.OnConnect = func(ctx context.Context, cn *redis.Conn) error {
+		if d.made.Swap(true) { // the client has found the first one dead, between two commands
+			return errBroken
+		}
 		if hook != nil {
 			if err := hook(ctx, cn); err != nil {
 				return err
@@ -71,6 +103,15 @@ func dedicate(ctx context.Context, rdb redis.UniversalClient, key string) (*dedi
 		}
 		name := identity(info)
 		d.name.Store(&name)
+		info, err = cn.Info(ctx, "replication").Result()
+		if err != nil && !isReply(err) {
+			return err
+		}
+		history, replica := replication(info)
+		d.history.Store(&history)
+		if replica {
+			return errReplica
+		}
 		return nil
 	}
 	d.Client = redis.NewClient(&opt)

@@ -41,19 +41,31 @@ type stream struct {
 	moved   chan struct{} // closed when pos changes, if somebody waits
 	place   atomic.Pointer[adapters.Offset]
 	heard   atomic.Int64 // when the reader last had an answer, Unix nanoseconds
+	readAt  atomic.Int64 // when it last had one with entries
 	recent  recent
 	wake    chan struct{} // to the writer
+	doubt   atomic.Bool   // Redis may have lost what it had taken: the writer has to look
 	life    context.Context
 	stop    context.CancelFunc
 	running sync.WaitGroup
 
 	// The reader's own.
-	anchored bool               // the position is an entry of the stream
-	unseen   atomic.Int64       // entries read since the last review
-	marks    [2]adapters.Offset // the positions at the last reviews, the older one first
+	anchor  map[string]any // what the entry at the position says; nil: there is none
+	checked time.Time      // when it was last there
+	size    int            // how much is read at once
+	history string         // of the server on which it was, see dedicated.lineage
+	skipped skipped
+	unseen  atomic.Int64       // entries read since the last review
+	marks   [2]adapters.Offset // the positions at the last reviews, the older one first
 
 	reviewing atomic.Bool
 	looked    atomic.Pointer[adapters.Offset] // what saved states say holds up to here
+}
+
+// skipped says that entries up to a place weren't looked at when this node had lost its own.
+type skipped struct {
+	upTo   adapters.Offset
+	forked bool // the stream isn't the one that was read: what Redis had taken may not be in it
 }
 
 // latest is the last entry that a uid has written.
@@ -83,6 +95,7 @@ func newStream(d *StreamsDriver, name string) *stream {
 		d: d, name: name, latest: map[string]latest{},
 		touched: map[*streamAdapter]struct{}{}, wake: make(chan struct{}, 1),
 	}
+	s.size = s.mostRead()
 	s.place.Store(&adapters.Offset{})
 	s.looked.Store(&adapters.Offset{})
 	s.life, s.stop = context.WithCancel(context.Background())
@@ -93,13 +106,14 @@ func newStream(d *StreamsDriver, name string) *stream {
 func (s *stream) begin(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
-	at, err := s.hello(ctx)
+	at, err := s.hello(ctx, s.d.rdb, "*")
 	if err != nil {
 		return fmt.Errorf("redisadapter: begin to read the stream %q: %w", s.name, err)
 	}
 	s.setPosition(at)
-	s.anchored = true
+	s.anchor = map[string]any{fieldHello: s.d.node}
 	s.heard.Store(time.Now().UnixNano())
+	s.readAt.Store(time.Now().UnixNano())
 	s.running.Go(s.read)
 	s.running.Go(s.write)
 	return nil
@@ -108,9 +122,10 @@ func (s *stream) begin(ctx context.Context) error {
 // startTime is how long Redis may take to answer when the first namespace is opened.
 const startTime = 5 * time.Second
 
-func (s *stream) hello(ctx context.Context) (adapters.Offset, error) {
-	id, err := s.d.rdb.XAdd(ctx, &redis.XAddArgs{
-		Stream: s.name, MaxLen: s.d.cfg.MaxLen, Approx: true, Values: []any{fieldHello, s.d.node},
+// hello writes an entry that says nothing, with the id given.
+func (s *stream) hello(ctx context.Context, c redis.Cmdable, id string) (adapters.Offset, error) {
+	id, err := c.XAdd(ctx, &redis.XAddArgs{
+		Stream: s.name, ID: id, MaxLen: s.d.cfg.MaxLen, Approx: true, Values: []any{fieldHello, s.d.node},
 	}).Result()
 	if err != nil {
 		return adapters.Offset{}, err

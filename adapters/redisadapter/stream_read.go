@@ -3,6 +3,7 @@ package redisadapter
 import (
 	"context"
 	"errors"
+	"maps"
 	"strings"
 	"time"
 
@@ -16,6 +17,7 @@ const (
 	readEntries = 512
 	readBlock   = 2 * time.Second // how long a read waits for something to come
 	readMargin  = 2 * time.Second // and how much longer for Redis to say that nothing came
+	checkTime   = 100 * time.Millisecond
 	uidsKept    = 10_000
 )
 
@@ -53,79 +55,137 @@ func (s *stream) readOn() (answered bool, err error) {
 	}
 	defer context.AfterFunc(s.life, func() { _ = c.Close() })()
 	defer c.Close()
-	if s.anchored {
+	if s.anchor != nil {
 		if err := s.verify(c); err != nil {
 			return false, err
 		}
 	}
-	size := int(min(readEntries, s.d.cfg.MaxLen/2))
-	for first := true; ; first = false {
-		list, err := s.fetch(c, size)
+	for {
+		asked := time.Now()
+		check := s.anchor != nil && asked.Sub(s.checked) > checkTime
+		list, found, err := s.fetch(c, check)
 		if err != nil {
+			if !answered { // perhaps it was more than Redis lets us have at once
+				s.size = max(s.size/2, 1)
+			}
 			return answered, err
 		}
 		answered = true
 		s.heard.Store(time.Now().UnixNano())
-		// Being far behind, or back after a while: had something been trimmed before we read it?
-		if len(list) == 0 || s.anchored && (first || len(list) == size) {
+		switch {
+		case check && !s.same(found):
+			return answered, s.relocate(c)
+		case check:
+			s.checked = asked
+		case s.anchor != nil && len(list) == s.size:
+			// Being far behind: had something been trimmed before we read it?
 			if err := s.verify(c); err != nil {
 				return answered, err
 			}
 		}
 		if len(list) > 0 {
 			s.take(list)
+			s.size = min(2*s.size, s.mostRead())
 		}
 	}
 }
 
-func (s *stream) fetch(c *dedicated, size int) ([]redis.XMessage, error) {
+// mostRead is how many entries are read at once.
+func (s *stream) mostRead() int { return int(min(readEntries, s.d.cfg.MaxLen/2)) }
+
+// fetch reads what follows, and the entry at the position once more if check is set:
+// behind the former, so that nothing can be missing between if it is there.
+func (s *stream) fetch(c *dedicated, check bool) (list, found []redis.XMessage, err error) {
 	ctx, cancel := context.WithTimeout(s.life, readBlock+readMargin)
 	defer cancel()
-	got, err := c.XRead(ctx, &redis.XReadArgs{
-		Streams: []string{s.name, s.position().String()}, Count: int64(size), Block: readBlock,
-	}).Result()
-	if errors.Is(err, redis.Nil) {
-		return nil, nil
+	pos := s.position().String()
+	pipe := c.Pipeline()
+	next := pipe.XRead(ctx, &redis.XReadArgs{Streams: []string{s.name, pos}, Count: int64(s.size), Block: readBlock})
+	var last *redis.XMessageSliceCmd
+	if check {
+		last = pipe.XRangeN(ctx, s.name, pos, pos, 1)
 	}
-	if err != nil || len(got) == 0 {
-		return nil, err
+	_, _ = pipe.Exec(ctx) // each command has its error
+	got, err := next.Result()
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return nil, nil, err
 	}
-	return got[0].Messages, nil
+	if len(got) > 0 {
+		list = got[0].Messages
+	}
+	if check {
+		found, err = last.Result()
+	} else {
+		err = nil
+	}
+	return list, found, err
+}
+
+// same reports whether what was found at the position is the entry that was read
+// there. After a failover another one may have the same id.
+func (s *stream) same(found []redis.XMessage) bool {
+	return len(found) == 1 && maps.Equal(found[0].Values, s.anchor)
 }
 
 // verify makes sure that the entry that was read last still is in the stream, so
-// that nothing can be missing behind it. If it isn't, all are told.
+// that nothing can be missing behind it, nor was anything read that isn't in it. Else all are told.
 func (s *stream) verify(c *dedicated) error {
 	ctx, cancel := context.WithTimeout(s.life, writeTime)
 	defer cancel()
-	pos := s.position()
-	found, err := c.XRangeN(ctx, s.name, pos.String(), pos.String(), 1).Result()
-	if err != nil || len(found) == 1 {
-		return err
-	}
-	last, err := lastOf(ctx, c, s.name)
+	pos := s.position().String()
+	found, err := c.XRangeN(ctx, s.name, pos, pos, 1).Result()
 	if err != nil {
 		return err
 	}
-	if last.IsZero() { // the stream is gone: begin another one
-		if last, err = s.hello(ctx); err != nil {
-			return err
-		}
+	if !s.same(found) {
+		return s.relocate(c)
 	}
-	s.anchored = true
-	if last.Compare(pos) > 0 {
-		first, err := c.XRangeN(ctx, s.name, "-", "+", 1).Result()
+	s.checked, s.history = time.Now(), c.lineage()
+	return nil
+}
+
+// relocate finds another place to go on from. If the entry that was read last is older than all
+// that there are, it was trimmed. If it is missing among them, or is behind them all, the stream isn't the one
+// that was read: a replica that had less of it has become the primary, or Redis has come back without its last entries.
+// What has been read since it parted from this one is in no log, and what has
+// been written to this one since then may have ids that were read already.
+func (s *stream) relocate(c *dedicated) error {
+	ctx, cancel := context.WithTimeout(s.life, writeTime)
+	defer cancel()
+	pos := s.position()
+	ends, err := s.ends(ctx, c)
+	if err != nil {
+		return err
+	}
+	if len(ends) == 0 { // the stream is gone: begin another one
+		at, err := s.hello(ctx, c, s.above().String())
 		if err != nil {
 			return err
 		}
-		if len(first) > 0 { // what is left is delivered
-			if at, ok := adapters.ParseOffset(first[0].ID); ok && at.Compare(pos) > 0 {
-				last, s.anchored = before(at), false
-			}
-		}
+		s.anchor = map[string]any{fieldHello: s.d.node}
+		s.lost(c, skipped{at, true}, at)
+		return errGap
 	}
-	s.lost(last)
+	first, _ := adapters.ParseOffset(ends[0].ID)
+	last, _ := adapters.ParseOffset(ends[1].ID)
+	if first.Compare(pos) > 0 { // what is left is delivered
+		s.anchor = nil
+		s.lost(c, skipped{before(first), c.lineage() != s.history}, before(first))
+		return errGap
+	}
+	s.anchor = ends[1].Values
+	s.lost(c, skipped{last, true}, last)
 	return errGap
+}
+
+// ends returns the first and the last entry of the stream, or nothing if there are none.
+func (s *stream) ends(ctx context.Context, c *dedicated) ([]redis.XMessage, error) {
+	pipe := c.TxPipeline()
+	first, last := pipe.XRangeN(ctx, s.name, "-", "+", 1), pipe.XRevRangeN(ctx, s.name, "+", "-", 1)
+	if _, err := pipe.Exec(ctx); err != nil {
+		return nil, err
+	}
+	return append(first.Val(), last.Val()...), nil
 }
 
 // before returns the offset in front of at.
@@ -137,12 +197,20 @@ func before(at adapters.Offset) adapters.Offset {
 }
 
 // lost tells all namespaces that entries are missing, and goes on at another place.
-func (s *stream) lost(at adapters.Offset) {
+func (s *stream) lost(c *dedicated, gap skipped, at adapters.Offset) {
 	s.d.gaps.Add(1)
+	if gap.forked {
+		s.d.forks.Add(1)
+	}
 	s.d.cfg.Logger.Error("entries of a stream are lost for this node, since they were trimmed or Redis has lost data: clients get fresh sessions",
-		"stream", s.name, "read up to", s.position().String(), "going on after", at.String())
+		"stream", s.name, "read up to", s.position().String(), "going on after", at.String(), "data lost", gap.forked)
+	s.readAt.Store(time.Now().UnixNano())
+	s.skipped, s.checked, s.history = gap, time.Now(), c.lineage()
 	s.turn.Lock()
 	defer s.turn.Unlock()
+	if gap.forked {
+		clear(s.latest) // what was read may come for the first time
+	}
 	s.recent.reset()
 	s.setPosition(at)
 	for _, a := range s.all() {
@@ -157,10 +225,11 @@ func (s *stream) take(list []redis.XMessage) {
 		if e, ok := readEntry(m); ok {
 			s.deliverEntry(&e)
 			s.setPosition(e.at)
+			s.anchor = m.Values
 		}
 	}
-	s.anchored = true
-	s.resend()
+	s.readAt.Store(time.Now().UnixNano())
+	s.missed()
 	touched := s.takeTouched()
 	s.turn.Unlock()
 	flush(touched)
@@ -173,10 +242,10 @@ func (s *stream) deliverEntry(e *entry) {
 	defer func() { s.recent.add(kept) }()
 	var mine *sentEntry
 	if e.seq > 0 {
-		if s.twice(e) {
-			return
+		again := s.twice(e)
+		if mine = s.returned(e.uid, e.seq); again && mine == nil {
+			return // else the reader has left out the first one
 		}
-		mine = s.returned(e.uid, e.seq)
 	}
 	if e.taken != "" {
 		if e.from == s.d.node {

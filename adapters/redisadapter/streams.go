@@ -19,12 +19,12 @@ import (
 // by @socket.io/redis-streams-adapter 0.3. Its adapters are Logs: with recovery on clients
 // go on where they were, on any node, also when theirs was killed.
 type StreamsDriver struct {
-	rdb                           redis.UniversalClient
-	cfg                           StreamsConfig
-	node                          string  // its id, new with every process
-	asks                          *Driver // for requests
-	stats                         counters
-	read, unlogged, gaps, dropped atomic.Int64
+	rdb                                  redis.UniversalClient
+	cfg                                  StreamsConfig
+	node                                 string  // its id, new with every process
+	asks                                 *Driver // for requests
+	stats                                counters
+	read, unlogged, gaps, forks, dropped atomic.Int64
 
 	mu       sync.Mutex
 	streams  map[string]*stream // by name, while namespaces are open

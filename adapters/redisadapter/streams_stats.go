@@ -11,6 +11,7 @@ type StreamStats struct {
 	Dropped  int64 // entries that had come before
 	Unlogged int64 // events that were delivered here before they had a place in the stream
 	Gaps     int64 // times that this node had lost its place
+	Forks    int64 // those of them in which Redis had lost data, as after a failover
 	Waiting  int   // entries of this node that haven't come back, now
 	Unsaved  int   // states of sessions on their way to Redis, now
 	Behind   int   // entries read since states of sessions were looked through last, now
@@ -18,7 +19,7 @@ type StreamStats struct {
 
 // StreamStats returns the figures as of now.
 func (d *StreamsDriver) StreamStats() StreamStats {
-	st := StreamStats{Read: d.read.Load(), Dropped: d.dropped.Load(), Unlogged: d.unlogged.Load(), Gaps: d.gaps.Load()}
+	st := StreamStats{Read: d.read.Load(), Dropped: d.dropped.Load(), Unlogged: d.unlogged.Load(), Gaps: d.gaps.Load(), Forks: d.forks.Load()}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, s := range d.streams {

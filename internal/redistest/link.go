@@ -3,7 +3,6 @@ package redistest
 import (
 	"net"
 	"sync"
-	"testing"
 	"time"
 )
 
@@ -25,7 +24,7 @@ type Link struct {
 }
 
 // NewLink returns a link to a server's address, which ends with the test.
-func NewLink(t testing.TB, to string) *Link {
+func NewLink(t TB, to string) *Link {
 	t.Helper()
 	l, err := OpenLink(to)
 	if err != nil {
@@ -65,6 +64,9 @@ func (l *Link) Break() {
 	}
 }
 
+// To has the link lead to another server from now on: new connections do.
+func (l *Link) To(addr string) { l.change(func() { l.to = addr }) }
+
 // Hold lets nothing pass, in either direction, without breaking anything. Release undoes it.
 func (l *Link) Hold() { l.change(func() { l.held = true }) }
 
@@ -101,7 +103,10 @@ func (l *Link) accept() {
 
 func (l *Link) join(a net.Conn) {
 	defer a.Close()
-	b, err := net.DialTimeout("tcp", l.to, time.Second)
+	l.mu.Lock()
+	to := l.to
+	l.mu.Unlock()
+	b, err := net.DialTimeout("tcp", to, time.Second)
 	if err != nil {
 		return
 	}

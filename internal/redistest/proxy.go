@@ -4,7 +4,6 @@ import (
 	"io"
 	"net"
 	"sync"
-	"testing"
 )
 
 // Proxy is a link to a server that can hang: nothing passes, and nobody is told.
@@ -16,7 +15,7 @@ type Proxy struct {
 }
 
 // NewProxy starts a proxy that ends with the test.
-func NewProxy(t testing.TB, server string) *Proxy {
+func NewProxy(t TB, server string) *Proxy {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -9,34 +9,45 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
-	"testing"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 )
 
+// TB is what is needed of a testing.TB. Programs bring one of their own.
+type TB interface {
+	Helper()
+	Cleanup(func())
+	TempDir() string
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
+	Skip(args ...any)
+}
+
 // Server is a running redis-server. Its methods fail the test by themselves.
 type Server struct {
 	Addr string // host:port, the same after a restart
 
-	t    testing.TB
-	dir  string
-	args []string
+	t        TB
+	dir      string
+	args     []string
+	sentinel bool
 
-	mu   sync.Mutex
-	cmd  *exec.Cmd
-	done chan struct{} // closed when cmd has ended
+	mu      sync.Mutex
+	cmd     *exec.Cmd
+	done    chan struct{} // closed when cmd has ended
+	primary *Server       // nil: it is none's replica
+	admin   *redis.Client // nil: not needed yet
 }
 
 // Start starts a redis-server without persistence, or with what args (such as
 // "--appendonly", "yes") say, and ends it with the test. Where there is no
 // redis-server the test is skipped, or fails if ROOMCAST_TEST_REDIS is "required".
 // REDIS_SERVER names another binary.
-func Start(t testing.TB, args ...string) *Server {
+func Start(t TB, args ...string) *Server {
 	t.Helper()
 	s := &Server{Addr: freeAddr(t), t: t, dir: t.TempDir(), args: args}
 	binary(t)
@@ -46,7 +57,7 @@ func Start(t testing.TB, args ...string) *Server {
 }
 
 // binary returns the server's path, or skips the test.
-func binary(t testing.TB) string {
+func binary(t TB) string {
 	t.Helper()
 	name := os.Getenv("REDIS_SERVER")
 	if name == "" {
@@ -97,10 +108,18 @@ func (s *Server) start(deadline time.Time) error {
 	host, port, _ := net.SplitHostPort(s.Addr)
 	logfile := s.dir + "/redis.log"
 	_ = os.Remove(logfile)
-	cmd := exec.Command(binary(s.t), append([]string{
+	args := append([]string{
 		"--bind", host, "--port", port, "--dir", s.dir, "--save", "", "--appendonly", "no",
-		"--logfile", logfile, "--daemonize", "no", "--protected-mode", "no",
-	}, s.args...)...)
+		"--logfile", logfile, "--daemonize", "no", "--protected-mode", "no", "--repl-diskless-sync-delay", "0",
+	}, s.args...)
+	if s.primary != nil {
+		host, port, _ := net.SplitHostPort(s.primary.Addr)
+		args = append(args, "--replicaof", host, port)
+	}
+	if s.sentinel {
+		args = []string{s.dir + "/sentinel.conf", "--sentinel"}
+	}
+	cmd := exec.Command(binary(s.t), args...)
 	cmd.SysProcAttr = dieWithUs()
 	if err := cmd.Start(); err != nil {
 		return err
@@ -161,70 +180,11 @@ func (s *Server) signal(sig syscall.Signal) {
 	}
 }
 
-// Cluster is a running Redis Cluster of three masters without replicas.
-type Cluster struct {
-	Addrs []string
-	Nodes []*Server
-	t     testing.TB
-}
-
-// StartCluster starts a cluster and waits until it is up.
-func StartCluster(t testing.TB) *Cluster {
-	t.Helper()
-	c := &Cluster{t: t}
-	for range 3 {
-		s := Start(t, "--cluster-enabled", "yes", "--cluster-node-timeout", "15000", "--cluster-port", strconv.Itoa(freePort(t)))
-		c.Nodes = append(c.Nodes, s)
-		c.Addrs = append(c.Addrs, s.Addr)
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-	defer cancel()
-	const slots = 16384
-	clients := make([]*redis.Client, len(c.Nodes))
-	for i, s := range c.Nodes {
-		clients[i] = s.Client()
-		first, last := i*slots/3, (i+1)*slots/3-1
-		if err := clients[i].ClusterAddSlotsRange(ctx, first, last).Err(); err != nil {
-			t.Fatal(err)
-		}
-		if err := clients[i].Do(ctx, "CLUSTER", "SET-CONFIG-EPOCH", i+1).Err(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, s := range c.Nodes[1:] {
-		host, port, _ := net.SplitHostPort(s.Addr)
-		bus := s.args[len(s.args)-1]
-		if err := clients[0].Do(ctx, "CLUSTER", "MEET", host, port, bus).Err(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, client := range clients {
-		for {
-			info, err := client.ClusterInfo(ctx).Result()
-			if err == nil && strings.Contains(info, "cluster_state:ok") && strings.Contains(info, "cluster_known_nodes:3") {
-				break
-			}
-			if ctx.Err() != nil {
-				t.Fatalf("the cluster doesn't come up: %s %v", info, err)
-			}
-			time.Sleep(50 * time.Millisecond)
-		}
-	}
-	return c
-}
-
-// Client returns a client of the cluster that is closed with the test.
-func (c *Cluster) Client() *redis.ClusterClient {
-	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: c.Addrs})
-	c.t.Cleanup(func() { _ = client.Close() })
-	return client
-}
-
-func freeAddr(t testing.TB) string { return fmt.Sprintf("127.0.0.1:%d", freePort(t)) }
+func freeAddr(t TB) string { return fmt.Sprintf("127.0.0.1:%d", freePort(t)) }
 
 // freePort returns a port below those that the system gives to connections: one of them could
 // take a port before the server has it, or while it is down.
-func freePort(t testing.TB) int {
+func freePort(t TB) int {
 	t.Helper()
 	for range 100 {
 		port := 10_000 + rand.IntN(22_000)

@@ -1,0 +1,162 @@
+package redistest
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Cluster is a running Redis Cluster of three masters, without replicas at first.
+type Cluster struct {
+	Addrs []string
+	Nodes []*Server
+	t     TB
+}
+
+// StartCluster starts a cluster, of servers with what args say, and waits until it is up.
+func StartCluster(t TB, args ...string) *Cluster {
+	t.Helper()
+	c := &Cluster{t: t}
+	for range 3 {
+		c.add(args)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	const slots = 16384
+	clients := make([]*redis.Client, len(c.Nodes))
+	for i, s := range c.Nodes {
+		clients[i] = s.Client()
+		first, last := i*slots/3, (i+1)*slots/3-1
+		if err := clients[i].ClusterAddSlotsRange(ctx, first, last).Err(); err != nil {
+			t.Fatal(err)
+		}
+		if err := clients[i].Do(ctx, "CLUSTER", "SET-CONFIG-EPOCH", i+1).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, s := range c.Nodes[1:] {
+		c.meet(ctx, s)
+	}
+	c.wait(ctx)
+	return c
+}
+
+// add starts a server that isn't in the cluster yet.
+func (c *Cluster) add(args []string) *Server {
+	s := Start(c.t, append(args[:len(args):len(args)], "--cluster-enabled", "yes", "--cluster-node-timeout", "15000", "--cluster-port", strconv.Itoa(freePort(c.t)))...)
+	c.Nodes = append(c.Nodes, s)
+	c.Addrs = append(c.Addrs, s.Addr)
+	return s
+}
+
+func (c *Cluster) meet(ctx context.Context, s *Server) {
+	host, port, _ := net.SplitHostPort(s.Addr)
+	bus := s.args[len(s.args)-1]
+	c.do(ctx, c.Nodes[0], "CLUSTER", "MEET", host, port, bus)
+}
+
+// wait waits until all servers know each other.
+func (c *Cluster) wait(ctx context.Context) {
+	known := fmt.Sprintf("cluster_known_nodes:%d\r", len(c.Nodes))
+	for _, s := range c.Nodes {
+		client := s.Client()
+		for {
+			info, err := client.ClusterInfo(ctx).Result()
+			if err == nil && strings.Contains(info, "cluster_state:ok") && strings.Contains(info, known) {
+				break
+			}
+			if ctx.Err() != nil {
+				c.t.Fatalf("the cluster doesn't come up: %s %v", info, err)
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+	}
+}
+
+// do has a server do something, which must succeed.
+func (c *Cluster) do(ctx context.Context, s *Server, args ...any) any {
+	c.t.Helper()
+	v, err := s.Admin().Do(ctx, args...).Result()
+	if err != nil {
+		c.t.Fatalf("%v at %s: %v", args, s.Addr, err)
+	}
+	return v
+}
+
+// AddReplica adds a replica of a master, with what args say.
+func (c *Cluster) AddReplica(of *Server, args ...string) *Server {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	s := c.add(args)
+	c.meet(ctx, s)
+	c.wait(ctx)
+	c.do(ctx, s, "CLUSTER", "REPLICATE", c.do(ctx, of, "CLUSTER", "MYID"))
+	s.WaitInfo("role:slave", "master_link_status:up")
+	me, _ := c.do(ctx, s, "CLUSTER", "MYID").(string)
+	for _, other := range c.Nodes { // who hasn't heard of it refuses to vote for it
+		for known := false; !known; time.Sleep(20 * time.Millisecond) {
+			text, _ := c.do(ctx, other, "CLUSTER", "NODES").(string)
+			for line := range strings.Lines(text) {
+				known = known || strings.HasPrefix(line, me) && strings.Contains(line, "slave")
+			}
+		}
+	}
+	return s
+}
+
+// Owner returns the server that has a key's slot now.
+func (c *Cluster) Owner(key string) *Server {
+	c.t.Helper()
+	ctx := context.Background()
+	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: c.Addrs})
+	defer client.Close()
+	master, err := client.MasterForKey(ctx, key)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	for _, s := range c.Nodes {
+		if s.Addr == master.Options().Addr {
+			return s
+		}
+	}
+	c.t.Fatal("no server has the slot of ", key)
+	return nil
+}
+
+// Move moves the slot of a key to another master, with all that is in it, as redis-cli does.
+func (c *Cluster) Move(key string, to *Server) {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	from := c.Owner(key)
+	if from == to {
+		return
+	}
+	slot := c.do(ctx, from, "CLUSTER", "KEYSLOT", key)
+	src, dst := c.do(ctx, from, "CLUSTER", "MYID"), c.do(ctx, to, "CLUSTER", "MYID")
+	c.do(ctx, to, "CLUSTER", "SETSLOT", slot, "IMPORTING", src)
+	c.do(ctx, from, "CLUSTER", "SETSLOT", slot, "MIGRATING", dst)
+	host, port, _ := net.SplitHostPort(to.Addr)
+	for {
+		keys, _ := c.do(ctx, from, "CLUSTER", "GETKEYSINSLOT", slot, 100).([]any)
+		if len(keys) == 0 {
+			break
+		}
+		c.do(ctx, from, append([]any{"MIGRATE", host, port, "", 0, 5000, "KEYS"}, keys...)...)
+	}
+	c.do(ctx, to, "CLUSTER", "SETSLOT", slot, "NODE", dst)
+	c.do(ctx, from, "CLUSTER", "SETSLOT", slot, "NODE", dst)
+}
+
+// Client returns a client of the cluster that is closed with the test.
+func (c *Cluster) Client() *redis.ClusterClient {
+	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: c.Addrs})
+	c.t.Cleanup(func() { _ = client.Close() })
+	return client
+}
