@@ -253,7 +253,7 @@ func (a *apiCall) resume() (any, error) { return a.paused(false) }
 
 // paused stops or resumes publish, consume or, if neither is named, both.
 func (a *apiCall) paused(on bool) (any, error) {
-	var in struct{ Publish, Consume bool }
+	var in struct{ Publish, Consume *bool }
 	if err := a.decode(&in); err != nil {
 		return nil, err
 	}
@@ -262,11 +262,11 @@ func (a *apiCall) paused(on bool) (any, error) {
 		return nil, err
 	}
 	publish, consume := st.PublishPaused, st.ConsumePaused
-	both := !in.Publish && !in.Consume
-	if in.Publish || both {
+	both := in.Publish == nil && in.Consume == nil
+	if both || in.Publish != nil && *in.Publish {
 		publish = on
 	}
-	if in.Consume || both {
+	if both || in.Consume != nil && *in.Consume {
 		consume = on
 	}
 	return ok{true}, a.Broker.Pause(a.ctx, a.queue, publish, consume)
@@ -314,7 +314,7 @@ func (a *apiCall) inboxSend() (any, error) {
 	return queueapi.SentAs(sent), nil
 }
 
-func (a *apiCall) inbox() string { return queueapi.InboxOf(a.c.Query("inbox")) }
+func (a *apiCall) inbox() string { return queueapi.InboxNamed(a.c.Query("inbox")) }
 
 func (a *apiCall) inboxShow() (any, error) {
 	st, err := a.Broker.InboxStats(a.ctx, a.inbox())

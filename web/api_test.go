@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gin-gonic/gin"
+
 	"github.com/roomcast/roomcast/queues"
 	"github.com/roomcast/roomcast/queues/memqueue"
 	"github.com/roomcast/roomcast/server"
@@ -57,6 +59,25 @@ func TestAPIToken(t *testing.T) {
 			t.Errorf("%q: %d %s", auth, w.Code, w.Body)
 		}
 	}
+	routes := 0
+	for _, r := range h.(*gin.Engine).Routes() {
+		if !strings.HasPrefix(r.Path, "/api/") {
+			continue
+		}
+		routes++
+		path := strings.ReplaceAll(r.Path, ":queue", "q")
+		for _, auth := range []string{"", "Bearer " + strings.Repeat("x", len(token))} {
+			if w := ask(h, r.Method, path, `{}`, auth); w.Code != 401 {
+				t.Errorf("%s %s with %q: %d %s", r.Method, path, auth, w.Code, w.Body)
+			}
+		}
+		if w := ask(h, r.Method, path, `{}`, "Bearer "+token); w.Code == 401 || w.Code == 403 {
+			t.Errorf("%s %s with the token: %d %s", r.Method, path, w.Code, w.Body)
+		}
+	}
+	if routes != 14 {
+		t.Errorf("%d routes", routes)
+	}
 	none := NewInternal(Internal{Metrics: Metrics(nil, "v"), Ready: &Readiness{}, API: &API{}})
 	if w := ask(none, "GET", "/api/queues", "", "Bearer "); w.Code != 401 {
 		t.Errorf("an API without a token: %d", w.Code)
@@ -87,6 +108,10 @@ func TestAPIQueues(t *testing.T) {
 		{"POST", "/api/queues/q/pause", `{"publish":true}`, 200, `{"ok":true}`},
 		{"GET", "/api/queues", "", 200, `"paused":"publish"`},
 		{"POST", "/api/queues/q/messages", `{"data":5}`, 409, `"paused"`},
+		{"POST", "/api/queues/q/pause", `{"publish":false}`, 200, `{"ok":true}`}, // says nothing of consuming
+		{"GET", "/api/queues", "", 200, `"paused":"publish"`},
+		{"PUT", "/api/queues/$fanout", `{"maxFailures":1}`, 400, `"bad_request"`},
+		{"DELETE", "/api/queues/$fanout?force=true", ``, 400, `"bad_request"`},
 		{"POST", "/api/queues/q/resume", ``, 200, `{"ok":true}`},
 		{"POST", "/api/queues/q/purge", ``, 200, `{"ok":true,"n":3}`},
 		{"POST", "/api/queues/q/redrive", ``, 200, `{"ok":true,"n":0}`},

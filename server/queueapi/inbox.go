@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"regexp"
 	"sync"
 
 	"github.com/roomcast/roomcast/queues"
@@ -45,7 +46,7 @@ func (e *Entry) Message(data func(json.RawMessage) (queues.Payload, error)) (*qu
 		return nil, queues.Refuse(queues.CodeBadRequest, "either to or topic is needed")
 	}
 	for i, name := range e.To {
-		e.To[i] = InboxOf(name)
+		e.To[i] = InboxNamed(name)
 	}
 	p, err := data(e.Data)
 	if err != nil {
@@ -56,14 +57,26 @@ func (e *Entry) Message(data func(json.RawMessage) (queues.Payload, error)) (*qu
 }
 
 // InboxOf returns the name of a principal's inbox: the principal's own, or if that can't
-// be an inbox's, since it has spaces for example, one made of it.
+// be an inbox's, since it has spaces for example, one made of it. Two principals never have one inbox: who has
+// a name like those that are made gets another one.
 func InboxOf(principal string) string {
-	if principal == "" || queues.ValidInbox(principal) {
+	if principal == "" || queues.ValidName(principal) && !madeName.MatchString(principal) {
 		return principal
 	}
 	sum := sha256.Sum256([]byte(principal))
 	return "user:" + base64.RawURLEncoding.EncodeToString(sum[:18])
 }
+
+// InboxNamed returns the inbox that somebody means: that of a principal, of one of its devices
+// (principal/device), or by the name that InboxOf has made.
+func InboxNamed(name string) string {
+	if queues.ValidInbox(name) {
+		return name
+	}
+	return InboxOf(name)
+}
+
+var madeName = regexp.MustCompile(`^user:[A-Za-z0-9_-]{24}$`)
 
 // inboxSend answers inbox:send {to: [inbox], data, id?, ttl?, headers?} or {topic, data, …}.
 func (c *call) inboxSend() error {
@@ -188,9 +201,9 @@ func (c *call) inboxOpen() error {
 // own is the inbox that is named, or the principal's.
 func (c *call) own(name string) string {
 	if name == "" {
-		name = c.client.Principal()
+		return InboxOf(c.client.Principal())
 	}
-	return InboxOf(name)
+	return InboxNamed(name)
 }
 
 // deliver sends entries to the client. It doesn't block.

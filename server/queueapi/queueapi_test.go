@@ -52,13 +52,21 @@ func allow(_ context.Context, principal string, action queues.Action, name strin
 }
 
 func run(t *testing.T, cfg queueapi.Config, test func(t *testing.T, b *bench)) {
-	runOn(t, engine.Config{}, cfg, test)
+	serve(t, allow, engine.Config{}, cfg, test)
 }
 
 func runOn(t *testing.T, e engine.Config, cfg queueapi.Config, test func(t *testing.T, b *bench)) {
+	serve(t, allow, e, cfg, test)
+}
+
+func runFor(t *testing.T, rule queues.Authorize, cfg queueapi.Config, test func(t *testing.T, b *bench)) {
+	serve(t, rule, engine.Config{}, cfg, test)
+}
+
+func serve(t *testing.T, rule queues.Authorize, e engine.Config, cfg queueapi.Config, test func(t *testing.T, b *bench)) {
 	synctest.Test(t, func(t *testing.T) {
 		store := memqueue.New(memqueue.Config{})
-		broker, err := queues.NewBroker(t.Context(), queues.BrokerConfig{Store: store, Authorize: allow})
+		broker, err := queues.NewBroker(t.Context(), queues.BrokerConfig{Store: store, Authorize: rule})
 		if err != nil {
 			t.Fatal(err)
 		}
