@@ -247,13 +247,17 @@ func (b *bus) giveProbe(s *subscriber) bool {
 	return false // a master without slots, for now
 }
 
-// ready waits until topics are subscribed to.
-func (b *bus) ready(ctx context.Context, topics ...*topic) error {
+// ready waits until topics are subscribed to. Unless it is to be patient, it doesn't wait for
+// a server to which the connection is lost.
+func (b *bus) ready(ctx context.Context, patient bool, topics ...*topic) error {
 	for _, t := range topics {
 		for {
-			ready, err := b.readiness(t)
+			ready, lost, err := b.readiness(t)
 			if err != nil {
 				return err
+			}
+			if lost != nil && !patient {
+				return lost
 			}
 			select {
 			case <-ready:
@@ -268,17 +272,20 @@ func (b *bus) ready(ctx context.Context, topics ...*topic) error {
 	return nil
 }
 
-func (b *bus) readiness(t *topic) (ready <-chan struct{}, err error) {
+// readiness returns what is closed while a topic is subscribed to, why it can't be soon,
+// or why it never will be.
+func (b *bus) readiness(t *topic) (ready <-chan struct{}, lost, err error) {
 	b.mu.Lock()
 	s, wanted := b.topics[t]
 	b.mu.Unlock()
-	if !wanted {
-		return nil, errClosed
+	switch {
+	case !wanted:
+		return nil, nil, errClosed
+	case s == nil:
+		return nil, b.connected(), nil
 	}
-	if s == nil {
-		return nil, nil
-	}
-	return s.readiness(t)
+	ready, err = s.readiness(t)
+	return ready, s.away(), err
 }
 
 // publish queues a message; done, which may be nil, is told what came of it.
@@ -367,14 +374,11 @@ func (b *bus) all() []*subscriber {
 	return list
 }
 
-// connected returns why a subscriber has no connection.
+// connected returns why a subscriber has lost its connection.
 func (b *bus) connected() error {
 	for _, s := range b.all() {
-		s.mu.Lock()
-		conn, lost := s.conn, s.lost
-		s.mu.Unlock()
-		if conn == nil {
-			return lost
+		if err := s.away(); err != nil {
+			return err
 		}
 	}
 	return nil

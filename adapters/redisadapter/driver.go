@@ -115,13 +115,12 @@ func (d *Driver) join(ctx context.Context, l *line) error {
 		}
 	}
 	l.bus.add(l.topics...)
-	if !first && away == nil {
-		away = l.bus.connected()
-	}
-	if first || away == nil {
-		if away = l.bus.ready(ctx, l.topics...); away != nil && (first || errors.Is(away, errClosed)) {
-			return away
+	// Its channels may be at servers that are there, though others aren't.
+	if err := l.bus.ready(ctx, first, l.topics...); err != nil {
+		if first || errors.Is(err, errClosed) {
+			return err
 		}
+		away = err
 	}
 	if away != nil {
 		d.cfg.Logger.Warn("redisadapter: a namespace is opened while Redis is away", "namespace", l.namespace, "error", away)

@@ -8,6 +8,7 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -309,4 +310,47 @@ func TestSlotsMove(t *testing.T) {
 		}
 		s.recovers()
 	}
+}
+
+// TestOpenWaitsForNewMaster: a namespace's channels are at a master of the cluster to which this node has no connection
+// yet. While that was being made it passed for lost, so that the namespace was opened without being subscribed to,
+// and missed what was sent to it at once.
+func TestOpenWaitsForNewMaster(t *testing.T) {
+	cluster := redistest.StartCluster(t)
+	slow := redis.NewClusterClient(&redis.ClusterOptions{
+		Addrs: cluster.Addrs,
+		Dialer: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			time.Sleep(50 * time.Millisecond)
+			return new(net.Dialer).DialContext(ctx, network, addr)
+		},
+	})
+	t.Cleanup(func() { _ = slow.Close() })
+	rdb := cluster.Client()
+	master := func(channel string) string {
+		c, err := rdb.MasterForKey(t.Context(), channel)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c.Options().Addr
+	}
+	cfg := redisadapter.Config{Mode: redisadapter.Dynamic, Logger: quiet()}
+	for i := 0; cfg.Prefix == "" || master(cfg.Prefix+"#/#") != master(cfg.Prefix+"-nodes#"); i++ {
+		cfg.Prefix = fmt.Sprint("p", i) // at least one master has no channel of b's at first
+	}
+	a := newNode(t, redisadapter.ShardedPubSub(rdb, cfg))
+	b := newNode(t, redisadapter.ShardedPubSub(slow, cfg))
+	var all sync.WaitGroup
+	for i := range 8 {
+		name := fmt.Sprint("/", i)
+		a.Of(name)
+		all.Go(func() {
+			b.Of(name)
+			c := b.web.Connect(name)
+			if err := a.Of(name).Emit(t.Context(), "hi"); err != nil {
+				t.Error(err)
+			}
+			c.Expect("hi")
+		})
+	}
+	all.Wait()
 }

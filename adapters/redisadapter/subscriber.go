@@ -252,6 +252,16 @@ func (s *subscriber) readiness(t *topic) (<-chan struct{}, error) {
 	return nil, nil
 }
 
+// away returns why the connection is lost: nil also for the first one, while it is being made.
+func (s *subscriber) away() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.conn != nil || s.lost == errConnecting {
+		return nil
+	}
+	return s.lost
+}
+
 // takeAll forgets all topics but the probe, which are to be subscribed to elsewhere.
 func (s *subscriber) takeAll() []*topic {
 	s.mu.Lock()
