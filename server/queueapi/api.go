@@ -25,7 +25,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/roomcast/roomcast/parser"
 	"github.com/roomcast/roomcast/queues"
 	"github.com/roomcast/roomcast/server"
 )
@@ -86,9 +85,9 @@ func Open(ns *server.Namespace, cfg Config) *API {
 		"inbox:close":       (*call).inboxClose,
 	} {
 		ns.Handle(event, func(ctx context.Context, e *server.Event) error {
-			ctx, stop := context.WithTimeout(ctx, callTimeout)
-			defer stop()
-			c := &call{ctx: ctx, api: a, e: e, s: e.Socket, client: a.broker.As(cfg.Principal(e.Socket))}
+			patience := &patience{parent: ctx}
+			defer patience.end()
+			c := &call{ctx: patience, api: a, e: e, s: e.Socket, client: a.broker.As(cfg.Principal(e.Socket))}
 			if err := handle(c); err != nil {
 				c.fail(err)
 			}
@@ -100,6 +99,40 @@ func Open(ns *server.Namespace, cfg Config) *API {
 
 // callTimeout bounds what a client waits for where the store is asked while a handler waits.
 const callTimeout = 10 * time.Second
+
+// patience is the context of a request: callTimeout from when somebody looks at it. Most requests only hand
+// something over, and are spared a timer.
+type patience struct {
+	parent context.Context
+	once   sync.Once
+	ctx    context.Context
+	cancel context.CancelFunc
+}
+
+func (p *patience) begun() context.Context {
+	p.once.Do(func() { p.ctx, p.cancel = context.WithTimeout(p.parent, callTimeout) })
+	return p.ctx
+}
+
+// over is a context that has ended.
+var over = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()
+
+func (p *patience) end() {
+	p.once.Do(func() { p.ctx = over })
+	if p.cancel != nil {
+		p.cancel()
+	}
+}
+
+// Deadline, Done, Err and Value do what context.Context says.
+func (p *patience) Deadline() (time.Time, bool) { return p.begun().Deadline() }
+func (p *patience) Done() <-chan struct{}       { return p.begun().Done() }
+func (p *patience) Err() error                  { return p.begun().Err() }
+func (p *patience) Value(key any) any           { return p.begun().Value(key) }
 
 // call is one request of a client.
 type call struct {
@@ -168,9 +201,4 @@ func duration(name string, ms float64) (time.Duration, error) {
 		return 0, queues.Refuse(queues.CodeBadRequest, name+" isn't a number of milliseconds")
 	}
 	return time.Duration(ms * float64(time.Millisecond)), nil
-}
-
-// payload is data of a message as a value that can be sent.
-func payload(p queues.Payload) parser.Payload {
-	return parser.Payload{JSON: p.JSON, Attachments: p.Attachments}
 }

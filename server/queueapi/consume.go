@@ -264,21 +264,23 @@ func (n *consumer) undeliverable(ms []*queues.Message, err error) {
 }
 
 // outgoing is a message as the client gets it.
-func (n *consumer) outgoing(m *queues.Message) map[string]any {
-	out := map[string]any{
-		"queue": m.Queue, "id": m.ID, "attempt": m.Attempt, "fence": m.Fence,
-		"leaseMs": m.Lease.Milliseconds(), "data": payload(m.Payload), "at": m.Stored.UnixMilli(),
-	}
-	if m.Receipt != "" {
-		out["r"] = m.Receipt
-	}
+func (n *consumer) outgoing(m *queues.Message) parser.Payload {
+	o := newObject(len(m.Payload.JSON))
+	o.number("at", m.Stored.UnixMilli())
+	o.number("attempt", int64(m.Attempt))
+	o.data("data", m.Payload)
+	o.number("fence", int64(m.Fence))
+	o.headers(m.Headers)
+	o.text("id", m.ID)
 	if m.Key != "" {
-		out["key"] = m.Key
+		o.text("key", m.Key)
 	}
-	if len(m.Headers) > 0 {
-		out["headers"] = m.Headers
+	o.number("leaseMs", m.Lease.Milliseconds())
+	o.text("queue", m.Queue)
+	if m.Receipt != "" {
+		o.text("r", m.Receipt)
 	}
-	return out
+	return o.with(m.Payload)
 }
 
 // forget drops what the client isn't asked about any more, and the acks that

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"sync"
 
+	"github.com/roomcast/roomcast/parser"
 	"github.com/roomcast/roomcast/queues"
 	"github.com/roomcast/roomcast/server"
 )
@@ -270,20 +271,21 @@ func (n *inbox) send(l letter) {
 	}
 }
 
-func (n *inbox) outgoing(m *queues.InboxMessage) map[string]any {
-	out := map[string]any{
-		"inbox": m.Inbox, "epoch": m.Epoch, "seq": m.Seq, "data": payload(m.Payload), "at": m.Stored.UnixMilli(),
-	}
+func (n *inbox) outgoing(m *queues.InboxMessage) parser.Payload {
+	o := newObject(len(m.Payload.JSON))
+	o.number("at", m.Stored.UnixMilli())
+	o.data("data", m.Payload)
+	o.number("epoch", int64(m.Epoch))
+	o.headers(m.Headers)
 	if m.ID != "" {
-		out["id"] = m.ID
+		o.text("id", m.ID)
 	}
+	o.text("inbox", m.Inbox)
+	o.number("seq", int64(m.Seq))
 	if m.Topic != "" {
-		out["topic"] = m.Topic
+		o.text("topic", m.Topic)
 	}
-	if len(m.Headers) > 0 {
-		out["headers"] = m.Headers
-	}
-	return out
+	return o.with(m.Payload)
 }
 
 // gap tells the client of entries that were lost.

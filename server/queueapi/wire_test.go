@@ -1,0 +1,63 @@
+package queueapi
+
+import (
+	"bytes"
+	"testing"
+	"time"
+
+	"github.com/roomcast/roomcast/parser"
+	"github.com/roomcast/roomcast/queues"
+)
+
+// What is written by hand is what a map of the same members is written as.
+func TestObjectsLookLikeMaps(t *testing.T) {
+	p := queues.Payload{JSON: []byte(`{"a":{"_placeholder":true,"num":0},"b":"<é>"}`), Attachments: [][]byte{{1, 2}}}
+	headers := map[string]string{"z": "1", "a\"": "<\n>", "é": "\xff"}
+	at := time.UnixMilli(1700000000123)
+	data := parser.Payload{JSON: p.JSON, Attachments: p.Attachments}
+	m := &queues.Message{
+		Queue: "q", ID: "i\"d", Key: "k", Headers: headers, Payload: p, Stored: at, Attempt: 2, Fence: 1 << 52,
+		Lease: 30 * time.Second, Receipt: "r",
+	}
+	e := &queues.InboxMessage{Inbox: "in", Epoch: 5, Seq: 7, ID: "id", Topic: "t", Headers: headers, Payload: p, Stored: at}
+	for _, c := range []struct {
+		got  parser.Payload
+		want map[string]any
+	}{
+		{(*consumer)(nil).outgoing(m), map[string]any{
+			"queue": "q", "id": "i\"d", "key": "k", "headers": headers, "data": data, "at": at.UnixMilli(), "attempt": 2,
+			"fence": uint64(1 << 52), "leaseMs": 30000, "r": "r",
+		}},
+		{(*consumer)(nil).outgoing(&queues.Message{Queue: "q", Payload: queues.Payload{JSON: []byte("1")}, Stored: at}), map[string]any{
+			"queue": "q", "id": "", "data": 1, "at": at.UnixMilli(), "attempt": 0, "fence": 0, "leaseMs": 0,
+		}},
+		{(*inbox)(nil).outgoing(e), map[string]any{
+			"inbox": "in", "epoch": 5, "seq": 7, "id": "id", "topic": "t", "headers": headers, "data": data, "at": at.UnixMilli(),
+		}},
+	} {
+		got, err := parser.MarshalEvent("e", c.got)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := parser.MarshalEvent("e", c.want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(got.JSON, want.JSON) || len(got.Attachments) != len(want.Attachments) {
+			t.Errorf("got  %s\nwant %s", got.JSON, want.JSON)
+		}
+	}
+}
+
+func BenchmarkOutgoing(b *testing.B) {
+	m := &queues.Message{
+		Queue: "q", ID: "~1f", Payload: queues.Payload{JSON: bytes.Repeat([]byte("1"), 64)}, Stored: time.Now(), Attempt: 1, Fence: 1 << 52,
+		Lease: 30 * time.Second, Receipt: "AQIDBAUGBwgJCgsMDQ4PEA",
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := parser.MarshalEvent("queue:message", (*consumer)(nil).outgoing(m)); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
