@@ -153,7 +153,7 @@ func (g *gather) write(fd uintptr) bool {
 		var n int
 		var err error
 		if len(bufs) == 1 {
-			n, err = syscall.Write(int(fd), bufs[0])
+			n, err = sysWrite(int(fd), bufs[0])
 		} else {
 			n, err = unix.Writev(int(fd), bufs)
 		}
