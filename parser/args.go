@@ -1,6 +1,7 @@
 package parser
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"reflect"
@@ -98,10 +99,8 @@ func decodeShort(raw []byte, v any) bool {
 			return false
 		}
 		text := raw[1 : len(raw)-1]
-		for _, c := range text {
-			if c == '\\' {
-				return false
-			}
+		if bytes.IndexByte(text, '\\') >= 0 {
+			return false
 		}
 		*v = string(text)
 		return true

@@ -2,7 +2,9 @@ package parser
 
 import (
 	"encoding"
+	"encoding/binary"
 	"encoding/json"
+	"math/bits"
 	"reflect"
 	"slices"
 	"strconv"
@@ -161,28 +163,35 @@ func (r *plainReader) space() byte {
 // raw returns the string, with its quotes, or number or literal at the
 // current place, and whether a string has escapes in it.
 func (r *plainReader) raw() (text []byte, escaped bool) {
-	start := r.i
-	if r.text[r.i] != '"' {
-		for r.i < len(r.text) {
-			switch r.text[r.i] {
-			case ',', ']', '}', ' ', '\t', '\n', '\r':
-				return r.text[start:r.i], false
-			}
-			r.i++
+	start, i := r.i, r.i
+	if r.text[i] != '"' {
+		for i < len(r.text) && r.text[i] > ' ' && r.text[i] != ',' && r.text[i] != ']' && r.text[i] != '}' {
+			i++
 		}
-		return r.text[start:], false
+		r.i = i
+		return r.text[start:i], false
 	}
-	for r.i++; r.i < len(r.text); r.i++ {
-		switch r.text[r.i] {
-		case '\\':
-			escaped = true
-			r.i++
-		case '"':
-			r.i++
+	for i++; ; i += 2 {
+		for i+8 <= len(r.text) {
+			if stop := special(binary.LittleEndian.Uint64(r.text[i:])); stop != 0 {
+				i += bits.TrailingZeros64(stop) / 8
+				break
+			}
+			i += 8
+		}
+		for i < len(r.text) && r.text[i] != '"' && r.text[i] != '\\' {
+			i++
+		}
+		if i >= len(r.text) {
+			r.i = len(r.text)
+			return r.text[start:], escaped
+		}
+		if r.text[i] == '"' {
+			r.i = i + 1
 			return r.text[start:r.i], escaped
 		}
+		escaped = true // by a backslash, which has a character behind it
 	}
-	return r.text[start:], true
 }
 
 func (r *plainReader) str() string {

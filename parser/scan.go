@@ -283,17 +283,22 @@ const (
 	highs = 0x8080808080808080
 )
 
+// special marks, by their highest bits, those of eight bytes of ASCII or UTF-8 that mean something
+// in a JSON string: a quote, a backslash, or what is below 0x20. The lowest bit that
+// is set is exact, those above may not be.
+func special(w uint64) uint64 {
+	quote, slash := w^(ones*'"'), w^(ones*'\\')
+	stop := ((w - ones*0x20) &^ w) | ((quote - ones) &^ quote) | ((slash - ones) &^ slash)
+	return stop & highs
+}
+
 // str scans a string from after its opening quote.
 func (s *scanner) str(i int) (end int, err error) {
 	text := s.text
 	for {
-		// Eight bytes at a time, up to one that is a quote, a backslash or
-		// below 0x20. The lowest bit that is set is exact, those above may not be.
+		// Eight bytes at a time, up to one that is special.
 		for i+8 <= len(text) {
-			w := binary.LittleEndian.Uint64(text[i:])
-			quote, slash := w^(ones*'"'), w^(ones*'\\')
-			stop := ((w - ones*0x20) &^ w) | ((quote - ones) &^ quote) | ((slash - ones) &^ slash)
-			if stop &= highs; stop != 0 {
+			if stop := special(binary.LittleEndian.Uint64(text[i:])); stop != 0 {
 				i += bits.TrailingZeros64(stop) / 8
 				break
 			}
