@@ -2,6 +2,7 @@ package engine
 
 import (
 	"encoding/binary"
+	"sync"
 	"sync/atomic"
 )
 
@@ -47,6 +48,7 @@ type Batch struct {
 	cache   *[wires]atomic.Pointer[[]byte]
 	size    int  // bytes of data
 	plain   bool // not to be compressed
+	again   bool // to be used again once it is written
 }
 
 // NewBatch returns a batch of packets. It takes over their data.
@@ -61,6 +63,31 @@ func NewBatch(shared bool, packets ...Packet) *Batch {
 		b.cache = new([wires]atomic.Pointer[[]byte])
 	}
 	return b
+}
+
+// singles are batches that were written, with their buffers.
+var singles = sync.Pool{New: func() any { return &Batch{again: true} }}
+
+// NewSingle returns a batch for one text message to one session. The data is to be appended
+// to Buffer, and the result handed to SetText. Whoever has appended the batch to a session must not
+// touch it any more: once it is written, it is used again.
+func NewSingle() *Batch { return singles.Get().(*Batch) }
+
+// Buffer is an empty slice for the data of a batch that NewSingle has returned.
+func (b *Batch) Buffer() []byte { return b.one[0].Data[:0] }
+
+// SetText gives a batch that NewSingle has returned its data.
+func (b *Batch) SetText(data []byte) {
+	b.one[0] = Packet{Type: Message, Data: data}
+	b.packets = b.one[:]
+	b.size = len(data)
+}
+
+// Release takes back a batch that NewSingle has returned and that no session has got.
+func (b *Batch) Release() {
+	if cap(b.one[0].Data) <= large/4 {
+		singles.Put(b)
+	}
 }
 
 // Uncompressed marks b, before it is queued, as not worth compressing in a

@@ -41,12 +41,22 @@ func (s *Session) Push() {
 	}
 }
 
+// Hold arms the cork's timer for what was gathered without it: its caller is about to do something
+// that may take its time.
+func (s *Session) Hold() {
+	s.mu.Lock()
+	if s.corks > 0 && s.queue != nil && !s.flushing {
+		s.armCork()
+	}
+	s.mu.Unlock()
+}
+
 // release claims the flush of what a cork held back.
 func (s *Session) release() bool {
 	s.disarmCork()
 	corks := s.corks
 	s.corks = 0
-	flush := s.state.Load() != stateClosed && s.claim()
+	flush := s.state.Load() != stateClosed && s.claim(true)
 	s.corks = corks
 	return flush
 }

@@ -128,7 +128,7 @@ func (s *Session) answer(w http.ResponseWriter, r *http.Request, p *poll) {
 	}
 	err := s.respond(w, r, p, list)
 	if q != nil {
-		s.server.stats.wrote(q)
+		s.server.stats.wrote(s, q)
 		q.release()
 	}
 	if err != nil {

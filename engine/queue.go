@@ -10,6 +10,16 @@ type load struct{ packets, bytes int32 }
 
 var queues = sync.Pool{New: func() any { return &queue{make([]*Batch, 0, 8)} }}
 
+// written releases q, whose batches were written.
+func (q *queue) written() {
+	for _, b := range q.list {
+		if b.again {
+			b.Release()
+		}
+	}
+	q.release()
+}
+
 func (q *queue) release() {
 	if cap(q.list) > 1024 {
 		return
@@ -22,7 +32,13 @@ func (q *queue) release() {
 // Append queues b without writing it. It reports whether the caller must call
 // Flush (or hand s to a Fanout): true for whoever finds the session idle.
 // A session that is closing or closed drops b.
-func (s *Session) Append(b *Batch) (flush bool) {
+func (s *Session) Append(b *Batch) (flush bool) { return s.append(b, true) }
+
+// Gather is Append for who will soon undo a cork, or call Hold or Push: the cork's
+// timer isn't armed.
+func (s *Session) Gather(b *Batch) (flush bool) { return s.append(b, false) }
+
+func (s *Session) append(b *Batch, arm bool) (flush bool) {
 	s.mu.Lock()
 	if s.state.Load() != stateOpen {
 		s.mu.Unlock()
@@ -30,7 +46,7 @@ func (s *Session) Append(b *Batch) (flush bool) {
 	}
 	ok := s.push(b)
 	if ok {
-		flush = s.claim()
+		flush = s.claim(arm)
 	}
 	first := !ok && !s.full
 	s.full = !ok || s.full
@@ -54,7 +70,7 @@ func (s *Session) AppendAll(f func(), batches ...*Batch) (flush bool) {
 			first = first || !ok && !s.full
 			s.full = s.full || !ok
 		}
-		flush = s.claim()
+		flush = s.claim(true)
 	}
 	f()
 	s.mu.Unlock()
@@ -73,7 +89,7 @@ func (s *Session) AppendVolatile(b *Batch) (flush, queued bool) {
 	if s.state.Load() != stateOpen || !s.writable() || s.held.much() || !s.push(b) {
 		return false, false
 	}
-	return s.claim(), true
+	return s.claim(true), true
 }
 
 // writable tells whether the transport could take a packet now.
@@ -104,13 +120,16 @@ func (s *Session) push(b *Batch) (ok bool) {
 	return true
 }
 
-// claim decides whether the caller has to flush what is queued.
-func (s *Session) claim() bool {
+// claim decides whether the caller has to flush what is queued. If that is held back
+// by a cork, arm says whether its timer is armed.
+func (s *Session) claim(arm bool) bool {
 	switch {
 	case s.flushing || s.queue == nil:
 		return false
 	case s.corks > 0 && !s.held.much():
-		s.armCork()
+		if arm {
+			s.armCork()
+		}
 		return false
 	case s.poll != nil && (!s.poll.held || s.poll.woken):
 		return false // the next GET takes it
@@ -157,8 +176,8 @@ func (s *Session) Flush() {
 			s.server.tasks.run(func() { s.drain(conn, q) })
 			return
 		default:
-			s.server.stats.wrote(q)
-			q.release()
+			s.server.stats.wrote(s, q)
+			q.written()
 		}
 
 		s.mu.Lock()
@@ -178,7 +197,7 @@ func (s *Session) Flush() {
 // drain waits until the connection has taken what it left, and flushes on.
 func (s *Session) drain(conn Conn, q *queue) {
 	err := conn.Drain()
-	s.server.stats.wrote(q)
+	s.server.stats.wrote(s, q)
 	q.release()
 	if err != nil && s.broke(conn, err) {
 		return

@@ -303,6 +303,67 @@ func TestCork(t *testing.T) {
 	})
 }
 
+// What was gathered without a timer leaves with the cork, or in time once its caller goes on.
+func TestGather(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, p, _ := session(t, Config{})
+		s.Cork()
+		if s.Gather(msg("a")) || s.cork != nil {
+			t.Error("Gather wants a flush, or has armed the timer")
+		}
+		s.Uncork()
+		expect(t, p, "4a")
+
+		s.Cork()
+		s.Hold() // for nothing
+		if s.cork != nil {
+			t.Error("a timer was armed for nothing")
+		}
+		s.Gather(msg("b"))
+		time.Sleep(10 * corkTime)
+		expect(t, p, "")
+		s.Hold()
+		s.Gather(msg("c"))
+		time.Sleep(corkTime)
+		expect(t, p, "4b 4c")
+		s.Gather(msg("d"))
+		s.Send(msg("e")) // which arms it for both
+		time.Sleep(corkTime)
+		expect(t, p, "4d 4e")
+		s.Gather(msg("f"))
+		s.Uncork()
+		expect(t, p, "4f")
+		s.Hold()
+		if !s.Gather(msg("g")) {
+			t.Error("without a cork Gather wants no flush")
+		}
+		s.Flush()
+		expect(t, p, "4g")
+	})
+}
+
+// A batch from NewSingle is used again when it is written, and not before.
+func TestSingle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, p, _ := session(t, Config{})
+		var want []string
+		s.Cork()
+		for i := range 20 {
+			b := NewSingle()
+			text := fmt.Appendf(b.Buffer(), "message %d %s", i, strings.Repeat("x", i*300))
+			b.SetText(text)
+			if b.Size() != len(text) || len(b.Packets()) != 1 {
+				t.Fatalf("a batch of %d packets and %d bytes", len(b.Packets()), b.Size())
+			}
+			s.Append(b)
+			want = append(want, "4"+string(text))
+		}
+		NewSingle().Release()
+		s.Uncork()
+		expect(t, p, strings.Join(want, " "))
+	})
+}
+
 func TestFanout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv, _ := testServer(t, Config{})

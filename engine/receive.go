@@ -63,7 +63,7 @@ func (s *Session) receive(p Packet, owned bool) error {
 		if s.beat.Load() == beatWaiting {
 			s.rearm()
 		}
-		s.server.stats.MessagesIn.Add(1)
+		s.server.stats.MessagesIn.Add(s, 1)
 		s.recv.Message(p.Data, p.Binary, owned)
 		return nil
 	}

@@ -125,13 +125,15 @@ func (srv *Server) openPacket(id, transport string) *Batch {
 
 // newSession returns a session that nobody knows yet.
 func (srv *Server) newSession(id string, req Request, rev int) *Session {
+	n := srv.shard.Add(1)
 	return &Session{
 		server:  srv,
 		id:      id,
 		request: req,
 		origin:  req.Header.Get("Origin"),
 		rev:     uint8(rev),
-		shard:   uint8(srv.shard.Add(1) % uint32(len(srv.flushers))),
+		shard:   uint8(n % uint32(len(srv.flushers))),
+		cell:    uint8(n),
 		recv:    silent{},
 		inside:  true, // until open has returned
 	}

@@ -80,6 +80,7 @@ type Session struct {
 	recv    Receiver
 	rev     uint8
 	shard   uint8 // of Server.flushers
+	cell    uint8 // of a Counter
 
 	state atomic.Uint32
 	beat  atomic.Uint32 // of the heartbeat: quiet, waiting, rearmed

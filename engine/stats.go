@@ -31,14 +31,35 @@ var rejectionNames = [rejections]string{
 // String is the reason's name in metrics, such as "body_size".
 func (r Rejection) String() string { return rejectionNames[r] }
 
+// Counter counts what sessions do so often that cores would wait for each other if they
+// counted in one place.
+type Counter struct {
+	cells [8]struct {
+		n atomic.Uint64
+		_ [56]byte // a cell fills a cache line
+	}
+}
+
+// Add adds n, in the place that s has.
+func (c *Counter) Add(s *Session, n uint64) { c.cells[int(s.cell)%len(c.cells)].n.Add(n) }
+
+// Load returns the sum of all places.
+func (c *Counter) Load() (sum uint64) {
+	for i := range c.cells {
+		sum += c.cells[i].n.Load()
+	}
+	return sum
+}
+
 // Stats counts what a server does. All its fields only grow, except the gauges
 // Polling, WebSocket and WebTransport: sessions on each transport.
 type Stats struct {
 	Polling, WebSocket, WebTransport atomic.Int64
 
-	Opened, Upgraded                   atomic.Uint64    // sessions
-	Closed                             [5]atomic.Uint64 // by reason, see Reasons
-	MessagesIn, PacketsOut, PayloadOut atomic.Uint64    // PayloadOut in bytes, before framing
+	Opened, Upgraded atomic.Uint64    // sessions
+	Closed           [5]atomic.Uint64 // by reason, see Reasons
+
+	MessagesIn, PacketsOut, PayloadOut Counter // PayloadOut in bytes, before framing
 
 	rejected [rejections]atomic.Uint64
 }
@@ -62,14 +83,14 @@ func (st *Stats) reject(r Rejection) { st.rejected[r].Add(1) }
 func (st *Stats) refused(code int)   { st.rejected[code].Add(1) }
 
 // wrote counts what was written.
-func (st *Stats) wrote(q *queue) {
+func (st *Stats) wrote(s *Session, q *queue) {
 	packets, size := 0, 0
 	for _, b := range q.list {
 		packets += len(b.packets)
 		size += b.size
 	}
-	st.PacketsOut.Add(uint64(packets))
-	st.PayloadOut.Add(uint64(size))
+	st.PacketsOut.Add(s, uint64(packets))
+	st.PayloadOut.Add(s, uint64(size))
 }
 
 // gauge is the gauge of a transport.

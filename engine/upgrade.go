@@ -126,7 +126,7 @@ func (c *candidate) upgrade() bool {
 // if it was only waiting for that.
 func (s *Session) moved() {
 	s.mu.Lock()
-	flush := s.claim()
+	flush := s.claim(true)
 	over := !flush && s.state.Load() == stateClosing && !s.flushing && s.queue == nil
 	s.mu.Unlock()
 	switch {

@@ -129,7 +129,8 @@ func (ns *Namespace) fanOutTo(selection rooms.Selection[*Socket], op *adapters.O
 	// Sockets that can't be recovered (clients of version 2) don't get the offset.
 	var plain, placed, doubtful *engine.Batch
 	outgoing := len(ns.hooks.Load().anyOut) > 0
-	sent := 0
+	sent := uint64(0)
+	var last *engine.Session
 	for s := range selection.All() {
 		if state := s.state.Load(); state != connected && (state != connecting || !ns.reg.cfg.HoldEarly) {
 			continue
@@ -163,6 +164,7 @@ func (ns *Namespace) fanOutTo(selection rooms.Selection[*Socket], op *adapters.O
 			continue
 		}
 		sess := s.client.sess
+		last = sess
 		var flush bool
 		if op.Volatile {
 			flush, _ = sess.AppendVolatile(*batch)
@@ -177,7 +179,9 @@ func (ns *Namespace) fanOutTo(selection rooms.Selection[*Socket], op *adapters.O
 			s.noteOutgoing(op.Data)
 		}
 	}
-	ns.reg.stats.sent.Add(int64(sent))
+	if sent > 0 {
+		ns.reg.stats.sent.Add(last, sent)
+	}
 }
 
 // eventBatch encodes an event for many. It returns nil if that is impossible.

@@ -137,7 +137,7 @@ func (c *client) handle(p *parser.Packet) {
 	if rate := c.reg.cfg.Limits.PacketsPerSecond; rate > 0 && !c.keepPace(rate) {
 		return
 	}
-	c.reg.stats.received.Add(1)
+	c.reg.stats.received.Add(c.sess, 1)
 	name, auth := p.Namespace, json.RawMessage(nil)
 	if c.sess.Protocol() == 3 {
 		name, auth = splitV2(name)
@@ -174,7 +174,8 @@ func (c *client) handle(p *parser.Packet) {
 
 // event puts an event into its socket's mailbox, waiting for room if need be.
 func (c *client) event(s *Socket, p *parser.Packet) {
-	e := &Event{Socket: s, Args: p.Args(), id: p.ID, size: sizeOf(p.Payload)}
+	e := events.Get().(*Event)
+	e.Socket, e.Args, e.id, e.size = s, p.Args(), p.ID, sizeOf(p.Payload)
 	name := p.EventBytes()
 	if e.handler = s.ns.hooks.Load().handlers[string(name)]; e.handler != nil {
 		e.Name = e.handler.name

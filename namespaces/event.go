@@ -2,8 +2,10 @@ package namespaces
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
 
+	"github.com/roomcast/roomcast/engine"
 	"github.com/roomcast/roomcast/parser"
 )
 
@@ -21,6 +23,9 @@ type Event struct {
 	acked   atomic.Bool
 	size    int // bytes that it holds in the mailbox
 }
+
+// events are those that were handled and that nobody has kept.
+var events = sync.Pool{New: func() any { return new(Event) }}
 
 // Decode decodes the arguments into the pointers, in order. Arguments that the
 // client left out leave theirs as they are. []byte fields take binary
@@ -78,6 +83,24 @@ func (e *Event) answer(args []any) error {
 	return s.send(&parser.Packet{Type: parser.Ack, Namespace: s.ns.name, ID: e.id, Payload: data})
 }
 
+// ackLast is Ack with the value that v points to, as the last thing in the event's turn. It reports
+// false if Ack has to do it: the value isn't simple, or there was an ack already.
+func (e *Event) ackLast(v any) bool {
+	s := e.Socket
+	if s.ns.reg.cfg.Codec != parser.JSON || e.acked.Load() {
+		return false
+	}
+	b := engine.NewSingle()
+	text, ok := parser.AppendAck(b.Buffer(), s.ns.name, e.id, v)
+	if !ok || !e.acked.CompareAndSwap(false, true) {
+		b.Release()
+		return false
+	}
+	b.SetText(text)
+	s.queueLast(b)
+	return true
+}
+
 // handler is the program's function for an event.
 type handler struct {
 	name string // shared by its events, so that a name needn't be copied for each
@@ -85,20 +108,22 @@ type handler struct {
 	// answers: the event is acked (with nothing) if run returned nil and did
 	// not ack itself.
 	answers bool
+	// private: the program doesn't see the event, only what was decoded from it.
+	private bool
 }
 
 // Handle registers f for an event, replacing an earlier handler. It decodes
 // and acks by itself; an error it returns becomes the ack if one was asked for and not sent.
 func (ns *Namespace) Handle(event string, f func(ctx context.Context, e *Event) error) {
-	ns.handle(event, f, false)
+	ns.handle(&handler{name: event, run: f})
 }
 
-func (ns *Namespace) handle(event string, f func(context.Context, *Event) error, answers bool) {
+func (ns *Namespace) handle(new *handler) {
 	ns.change(func(h *hooks) {
 		if h.handlers == nil {
 			h.handlers = map[string]*handler{}
 		}
-		h.handlers[event] = &handler{event, f, answers}
+		h.handlers[new.name] = new
 	})
 }
 
@@ -113,28 +138,41 @@ func (ns *Namespace) HandleOther(f func(ctx context.Context, e *Event) error) {
 // (see OnError), the connection lives on. If the client asked for an ack, it
 // gets one without arguments when f returns nil, else {ok:false, code, message}.
 func On[T any](ns *Namespace, event string, f func(ctx context.Context, s *Socket, v T) error) {
-	ns.handle(event, func(ctx context.Context, e *Event) error {
+	run := func(ctx context.Context, e *Event) error {
 		var v T
 		if err := e.Args.Decode(0, &v); err != nil {
 			return &DecodeError{e.Name, 0, err}
 		}
 		return f(ctx, e.Socket, v)
-	}, true)
+	}
+	ns.handle(&handler{name: event, run: run, answers: true, private: true})
 }
 
 // OnAck is On for a handler that answers: the ack carries its result.
 func OnAck[T, R any](ns *Namespace, event string, f func(ctx context.Context, s *Socket, v T) (R, error)) {
-	ns.handle(event, func(ctx context.Context, e *Event) error {
-		var v T
-		if err := e.Args.Decode(0, &v); err != nil {
+	exchanges := sync.Pool{New: func() any { return new(exchange[T, R]) }}
+	run := func(ctx context.Context, e *Event) error {
+		x := exchanges.Get().(*exchange[T, R])
+		if err := e.Args.Decode(0, &x.in); err != nil {
 			return &DecodeError{e.Name, 0, err}
 		}
-		r, err := f(ctx, e.Socket, v)
-		if err != nil || e.id < 0 {
-			return err
+		var err error
+		x.out, err = f(ctx, e.Socket, x.in)
+		if err == nil && e.id >= 0 && !e.ackLast(&x.out) {
+			err = e.Ack(x.out)
 		}
-		return e.Ack(r)
-	}, false)
+		*x = exchange[T, R]{}
+		exchanges.Put(x)
+		return err
+	}
+	ns.handle(&handler{name: event, run: run, private: true})
+}
+
+// exchange is where the argument of a handler is decoded to, and what it answers
+// is encoded from. It is pooled; the handler gets and gives values.
+type exchange[T, R any] struct {
+	in  T
+	out R
 }
 
 // dispatch runs everything that belongs to an event. An event may have come while the
@@ -161,6 +199,10 @@ func (s *Socket) dispatch(e *Event) {
 		ns.report(s, err)
 	} else if e.handler != nil && e.handler.answers && e.WantsAck() {
 		_ = e.Ack()
+	}
+	if err == nil && e.handler != nil && e.handler.private && len(hooks.any)+len(hooks.useEvent) == 0 {
+		*e = Event{}
+		events.Put(e)
 	}
 }
 

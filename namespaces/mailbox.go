@@ -16,6 +16,10 @@ type mailbox struct {
 	notes   load  // of outgoing events
 	running bool
 	space   chan struct{} // made by a reader that waits for room
+
+	// Of the worker that runs it.
+	last     bool // nothing else is in the list behind the job that runs
+	gathered bool // something was left to the end of the run
 }
 
 // load is how much of something waits.
@@ -124,6 +128,7 @@ func (m *mailbox) run(s *Socket) {
 	sess := s.client.sess
 	sess.Cork()
 	defer sess.Uncork()
+	m.gathered = false
 	for {
 		m.mu.Lock()
 		l := m.jobs
@@ -133,8 +138,13 @@ func (m *mailbox) run(s *Socket) {
 		if l == nil {
 			return
 		}
+		if m.gathered { // what follows may take its time
+			sess.Hold()
+			m.gathered = false
+		}
 		for i, j := range l.list {
 			l.list[i] = job{}
+			m.last = i == len(l.list)-1
 			m.taken(&j)
 			if j.event != nil {
 				j.event.Socket.dispatch(j.event)

@@ -316,8 +316,23 @@ func (s *Socket) send(p *parser.Packet) error {
 	return nil
 }
 
+// queueLast is queue for the last thing that a job of the mailbox does: what is gathered is written
+// soon, and needs no timer for that.
+func (s *Socket) queueLast(b *engine.Batch) {
+	m := s.mail()
+	if !m.last || s.ns.reg.cfg.HoldEarly || s.ns.underWay() {
+		s.queue(b)
+		return
+	}
+	s.ns.reg.stats.sent.Add(s.client.sess, 1)
+	m.gathered = true
+	if sess := s.client.sess; sess.Gather(b) {
+		sess.Flush()
+	}
+}
+
 func (s *Socket) queue(b *engine.Batch) {
-	s.ns.reg.stats.sent.Add(1)
+	s.ns.reg.stats.sent.Add(s.client.sess, 1)
 	if s.hold(b) {
 		return
 	}
@@ -333,7 +348,7 @@ func (s *Socket) sendNow(p *parser.Packet) error {
 	if err != nil {
 		return err
 	}
-	s.ns.reg.stats.sent.Add(1)
+	s.ns.reg.stats.sent.Add(s.client.sess, 1)
 	s.client.sess.Send(b)
 	return nil
 }

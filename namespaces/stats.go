@@ -4,13 +4,16 @@ import (
 	"maps"
 	"sync"
 	"sync/atomic"
+
+	"github.com/roomcast/roomcast/engine"
 )
 
 // counters count what happens in a registry.
 type counters struct {
 	clients, sockets                        atomic.Int64 // now
 	joins, refused, recovered, notRecovered atomic.Int64
-	received, sent, broadcasts              atomic.Int64
+	broadcasts                              atomic.Int64
+	received, sent                          engine.Counter
 	unhandled, lateAcks, unseen, throttled  atomic.Int64
 	panics, handlerErrors                   atomic.Int64
 
@@ -71,7 +74,7 @@ func (reg *Registry) Stats() Stats {
 	s := Stats{
 		Clients: c.clients.Load(), Sockets: c.sockets.Load(),
 		Joins: c.joins.Load(), Refused: c.refused.Load(), Recovered: c.recovered.Load(), NotRecovered: c.notRecovered.Load(),
-		Received: c.received.Load(), Sent: c.sent.Load(), Broadcasts: c.broadcasts.Load(),
+		Received: int64(c.received.Load()), Sent: int64(c.sent.Load()), Broadcasts: c.broadcasts.Load(),
 		Unhandled: c.unhandled.Load(), LateAcks: c.lateAcks.Load(), Unseen: c.unseen.Load(), Throttled: c.throttled.Load(),
 		Panics: c.panics.Load(), HandlerErrors: c.handlerErrors.Load(),
 	}

@@ -1,5 +1,10 @@
 package parser
 
+import (
+	"encoding/json"
+	"reflect"
+)
+
 // EncodeEvent is MarshalEvent and JSON.Encode in one step, for the packet of a
 // single receiver: it writes text once. id is NoID for an event that wants no ack.
 func EncodeEvent(namespace string, id int64, event string, args ...any) (Encoded, error) {
@@ -12,6 +17,33 @@ func EncodeEvent(namespace string, id int64, event string, args ...any) (Encoded
 // EncodeAck is Marshal and JSON.Encode in one step.
 func EncodeAck(namespace string, id int64, args ...any) (Encoded, error) {
 	return encodeDirect(Ack, namespace, id, "", args)
+}
+
+// AppendAck appends what EncodeAck makes of the value that v points to, without boxing it. It
+// reports false if that is left to EncodeAck: the value isn't of a simple type, or can't be encoded.
+func AppendAck(dst []byte, namespace string, id int64, v any) (text []byte, ok bool) {
+	if checkNamespace(namespace) != nil {
+		return dst, false
+	}
+	e := encoder{dst: append(appendHeader(dst, Ack, namespace, id, 0), '[')}
+	if ok = e.pointed(v); ok {
+		e.dst = append(e.dst, ']')
+	}
+	return e.dst, ok
+}
+
+// pointed writes the value that v points to.
+func (e *encoder) pointed(v any) bool {
+	switch v := v.(type) {
+	case *string:
+		e.dst = AppendString(e.dst, *v)
+		return true
+	case *json.RawMessage:
+		return e.value(*v, 0) == nil
+	}
+	value := reflect.ValueOf(v).Elem()
+	p := planOf(value.Type())
+	return p != nil && !p.holds && e.plainValue(p, value)
 }
 
 func encodeDirect(t Type, namespace string, id int64, event string, args []any) (Encoded, error) {

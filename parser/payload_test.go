@@ -211,6 +211,58 @@ func TestEncodeDirect(t *testing.T) {
 	}
 }
 
+// AppendAck says what EncodeAck says of the value, or leaves it to it.
+func TestAppendAck(t *testing.T) {
+	type point struct {
+		X, Y int
+		Tags []string `json:"tags,omitempty"`
+	}
+	type named string
+	ptr := func(v any) any {
+		p := reflect.New(reflect.TypeOf(v))
+		p.Elem().Set(reflect.ValueOf(v))
+		return p.Interface()
+	}
+	for _, test := range []struct {
+		v    any
+		left bool // to EncodeAck
+	}{
+		{"", false}, {"a \"quoted\" \u00e9\U0001f600 \xff text", false}, {named("n"), false}, {true, false}, {-7, false}, {uint8(200), false}, {1.5, false},
+		{point{X: 1}, false}, {&point{1, 2, []string{"a"}}, false}, {(*point)(nil), false}, {[]point{{}, {Y: 3}}, false},
+		{map[string]int{"b": 1, "a": 2}, false}, {json.RawMessage(`{"a": 1}`), false}, {json.RawMessage(nil), false},
+		{json.RawMessage("{"), true}, {math.NaN(), true}, {[]byte{1}, true}, {[]any{1}, true}, {map[string]any{"b": []byte{2}}, true}, {time.Time{}, true},
+		{Payload{JSON: []byte("[1]")}, true}, {struct{ B []byte }{[]byte{1}}, true},
+	} {
+		text, ok := AppendAck([]byte("x"), "/n", 5, ptr(test.v))
+		if ok == test.left {
+			t.Errorf("%#v: done %v", test.v, ok)
+		}
+		want, err := EncodeAck("/n", 5, test.v)
+		if ok && (err != nil || string(text) != "x"+string(want.Text)) {
+			t.Errorf("%#v: %q, want %q (%v)", test.v, text, want.Text, err)
+		}
+	}
+	if _, ok := AppendAck(nil, "no slash", 5, new(string)); ok {
+		t.Error("a namespace without a slash was taken")
+	}
+}
+
+// The one byte that needs an escape is found in any place of the eight that are looked at together.
+func TestAppendStringPlaces(t *testing.T) {
+	for c := range 256 {
+		for at := range 20 {
+			s := strings.Repeat("a", at) + string([]byte{byte(c)}) + "bcdefghijkl"
+			var got string
+			if err := json.Unmarshal(AppendString(nil, s), &got); err != nil {
+				t.Fatal(err)
+			}
+			if want := strings.ToValidUTF8(s, "\uFFFD"); got != want {
+				t.Fatalf("%q came back as %q", s, got)
+			}
+		}
+	}
+}
+
 func TestEncodeErrors(t *testing.T) {
 	for _, p := range []Packet{
 		{Type: BinaryEvent}, {Type: 9}, {Type: Event, Namespace: "a"}, {Type: Event, Namespace: "/a,b"},

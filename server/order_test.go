@@ -57,6 +57,71 @@ func writeRaw(t *testing.T, conn net.Conn, packets ...string) {
 	}
 }
 
+// An ack that is the last thing of a turn needs no timer to be written: the turn's end
+// writes it, unless more has come to do, which may take its time.
+func TestAckBeforeASlowHandler(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		io, ts := serve(t, server.Config{})
+		first, second := make(chan bool), make(chan bool)
+		server.OnAck(io.Of("/"), "first", func(_ context.Context, _ *server.Socket, s string) (string, error) {
+			<-first
+			return s, nil
+		})
+		server.OnAck(io.Of("/"), "second", func(_ context.Context, _ *server.Socket, n int) (int, error) {
+			<-second
+			return n, nil
+		})
+		conn := dialRaw(t, ts)
+		writeRaw(t, conn, "40")
+		readRaw(t, conn)
+		writeRaw(t, conn, `421["first","a"]`)
+		synctest.Wait()
+		writeRaw(t, conn, `422["second",2]`)
+		synctest.Wait() // it waits while the first one runs
+		close(first)
+		if got := readRaw(t, conn); got != `431["a"]` {
+			t.Error(got)
+		}
+		close(second)
+		if got := readRaw(t, conn); got != `432[2]` {
+			t.Error(got)
+		}
+	})
+}
+
+// Events are used again only where the program can't have kept them.
+func TestKeptEvents(t *testing.T) {
+	for _, name := range []string{"OnAny", "UseEvent", "Handle"} {
+		io, ts := serve(t, server.Config{})
+		ns := io.Of("/")
+		var kept []*server.Event
+		switch name {
+		case "OnAny":
+			ns.OnAny(func(_ context.Context, e *server.Event) { kept = append(kept, e) })
+		case "UseEvent":
+			ns.UseEvent(func(_ context.Context, e *server.Event) error { kept = append(kept, e); return nil })
+		case "Handle":
+			ns.Handle("e", func(_ context.Context, e *server.Event) error { kept = append(kept, e); return e.Ack(0) })
+		}
+		if name != "Handle" {
+			server.OnAck(ns, "e", func(_ context.Context, _ *server.Socket, n int) (int, error) { return n, nil })
+		}
+		c := ts.Connect("/")
+		for i := range 5 {
+			answer[int](t, c, "e", i)
+		}
+		for i, e := range kept {
+			var n int
+			if err := e.Decode(&n); err != nil || n != i || e.Name != "e" {
+				t.Errorf("%s: event %d is %q %d (%v)", name, i, e.Name, n, err)
+			}
+		}
+		if len(kept) != 5 {
+			t.Errorf("%s: %d events", name, len(kept))
+		}
+	}
+}
+
 func TestOneByOne(t *testing.T) {
 	for _, oneByOne := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
