@@ -104,7 +104,7 @@ func (c *Conn) readRaw(fd int) (n int, bad, err error) {
 // read is read(2), tried again when a signal came.
 func read(fd int, p []byte) (n int, err error) {
 	for {
-		n, err = syscall.Read(fd, p)
+		n, err = sysRead(fd, p)
 		if err != syscall.EINTR {
 			return max(n, 0), err
 		}
