@@ -1,5 +1,7 @@
 package adapters
 
+import "context"
+
 // Rooms is the rare ability of a Local to tell about its rooms, found by type
 // assertion.
 type Rooms interface {
@@ -15,6 +17,11 @@ type RoomWatcher interface {
 	// RoomChanged is called after a room was created or deleted, perhaps for
 	// several changes in another order: Rooms.HasRoom tells what holds.
 	RoomChanged(name string)
+
+	// RoomsReady waits until what other nodes send to these rooms, which are there,
+	// arrives here. It gives up when ctx ends, or if there is nothing to wait for, as
+	// while the other nodes can't be reached.
+	RoomsReady(ctx context.Context, names []string)
 }
 
 // Gatherer is the rare ability of a Local to queue events and write them later,

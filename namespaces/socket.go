@@ -161,7 +161,8 @@ func (s *Socket) Data() map[string]any {
 }
 
 // Join adds the socket to rooms, which come into being with their first member.
-// Once the socket has disconnected, Join does nothing and returns ErrDisconnected.
+// Once the socket has disconnected, Join does nothing and returns ErrDisconnected. When it returns, what
+// other nodes send to the rooms arrives here, unless that takes longer than a second.
 func (s *Socket) Join(rooms ...string) error { return s.join(rooms, true) }
 
 // join is Join; waits says that it may wait until the rooms are part of the saved state.
@@ -198,8 +199,16 @@ func (s *Socket) join(rooms []string, waits bool) error {
 	s.mu.Unlock()
 	s.ns.unlockOrder()
 	s.ns.noteRooms(s, true, changes)
+	if w := s.ns.watcher; w != nil && waits {
+		ctx, cancel := context.WithTimeout(s.Context(), readyTime)
+		defer cancel()
+		w.RoomsReady(ctx, rooms)
+	}
 	return nil
 }
+
+// readyTime is how long Join waits for other nodes to reach a room.
+const readyTime = time.Second
 
 // Leave removes the socket from rooms.
 func (s *Socket) Leave(rooms ...string) { s.leave(rooms, true) }

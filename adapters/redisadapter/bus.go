@@ -251,7 +251,7 @@ func (b *bus) giveProbe(s *subscriber) bool {
 // a server to which the connection is lost.
 func (b *bus) ready(ctx context.Context, patient bool, topics ...*topic) error {
 	for _, t := range topics {
-		for {
+		for again := time.Millisecond; ; again = min(2*again, 20*time.Millisecond) {
 			ready, lost, err := b.readiness(t)
 			if err != nil {
 				return err
@@ -261,7 +261,7 @@ func (b *bus) ready(ctx context.Context, patient bool, topics ...*topic) error {
 			}
 			select {
 			case <-ready:
-			case <-time.After(20 * time.Millisecond): // it may be placed anew, or refused
+			case <-time.After(again): // it may be placed anew, or refused
 				continue
 			case <-ctx.Done():
 				return fmt.Errorf("redisadapter: subscribe to %q: %w", t.name, context.Cause(ctx))

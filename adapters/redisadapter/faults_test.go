@@ -19,6 +19,7 @@ import (
 	"github.com/roomcast/roomcast/adapters/redisadapter"
 	"github.com/roomcast/roomcast/internal/redistest"
 	"github.com/roomcast/roomcast/server"
+	"github.com/roomcast/roomcast/server/servertest"
 )
 
 // recovers checks that messages arrive again, in both directions, and that requests work.
@@ -353,4 +354,37 @@ func TestOpenWaitsForNewMaster(t *testing.T) {
 		})
 	}
 	all.Wait()
+}
+
+// TestJoinedIsReached: a node of the sharded adapter subscribes to a room in the background; what another node sent to it
+// right after the join missed its first member.
+func TestJoinedIsReached(t *testing.T) {
+	r := redistest.Start(t)
+	link := redistest.NewLink(t, r.Addr)
+	rdb := redis.NewClient(&redis.Options{Addr: link.Addr, DisableIdentity: true})
+	t.Cleanup(func() { _ = rdb.Close() })
+	cfg := redisadapter.Config{Mode: redisadapter.Dynamic, Logger: quiet()}
+	a, b := newNode(t, redisadapter.ShardedPubSub(r.Client(), cfg)), newNode(t, redisadapter.ShardedPubSub(rdb, cfg))
+	c, d := b.web.Connect("/"), b.web.Connect("/")
+	link.Slow(20 * time.Millisecond)
+	for i := range 5 {
+		room := fmt.Sprint("room", i)
+		for _, c := range []*servertest.Client{c, d} { // the second one finds the room, perhaps not subscribed to yet
+			c.Call("join", []string{room})
+			if err := a.Of("/").To(room).Emit(t.Context(), "hi", i); err != nil {
+				t.Fatal(err)
+			}
+			c.Expect("hi")
+		}
+		c.Expect("hi")
+	}
+	// While Redis is away nobody waits for it.
+	link.Cut()
+	until(t, "the node notices", func() bool { return b.driver.Healthy() != nil })
+	c.Call("join", []string{"alone"})
+	if err := b.Of("/").To("alone").Emit(t.Context(), "here"); err != nil {
+		t.Fatal(err)
+	}
+	c.Expect("here")
+	link.Mend()
 }

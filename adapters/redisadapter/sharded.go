@@ -122,6 +122,19 @@ func (s *sharded) RoomChanged(room string) {
 	}
 }
 
+// RoomsReady waits until rooms that have a channel of their own are subscribed to.
+func (s *sharded) RoomsReady(ctx context.Context, rooms []string) {
+	var topics []*topic
+	s.mu.Lock()
+	for _, room := range rooms {
+		if t := s.own[room]; t != nil {
+			topics = append(topics, t)
+		}
+	}
+	s.mu.Unlock()
+	_ = s.bus.ready(ctx, false, topics...)
+}
+
 // Close ends the line.
 func (s *sharded) Close(ctx context.Context) error {
 	s.mu.Lock()
