@@ -274,7 +274,7 @@ func (s *stream) deliverEntry(e *entry) {
 	s.d.stats.received.Add(1)
 	if astray := s != a.stream; astray || !recoverable(m) {
 		if astray {
-			a.strayed()
+			a.strayed(time.Now())
 		}
 		a.local.Apply(m.op)
 		return

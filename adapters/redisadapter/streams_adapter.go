@@ -23,6 +23,7 @@ type streamAdapter struct {
 	last      *sentEntry      // the last event under way; the stream's mu guards it
 	closed    bool            // likewise
 	astray    atomic.Int64    // when an entry last came by the wrong stream, Unix seconds
+	looked    atomic.Bool     // for those that came before the namespace was open
 }
 
 var (
@@ -77,6 +78,9 @@ func (a *streamAdapter) Save(s *adapters.Session, keep time.Duration, done func(
 
 // Take gets a session from Redis.
 func (a *streamAdapter) Take(ctx context.Context, private string) (*adapters.Session, error) {
+	if err := a.lookAstray(ctx); err != nil {
+		return nil, err
+	}
 	if at := a.astray.Load(); at != 0 && time.Since(time.Unix(at, 0)) < connectedTTL {
 		return nil, adapters.ErrTrimmed // what came by another stream can't be replayed
 	}
@@ -99,14 +103,6 @@ func (a *streamAdapter) isClosed() bool {
 	a.stream.mu.Lock()
 	defer a.stream.mu.Unlock()
 	return a.closed
-}
-
-// strayed notes that an entry has come by the wrong stream.
-func (a *streamAdapter) strayed() {
-	if a.astray.Swap(time.Now().Unix()) == 0 {
-		a.d.cfg.Logger.Error("events of a namespace come by another stream than its own, where official servers look for them in vain: clients of the namespace can't recover",
-			"namespace", a.namespace, "stream", a.stream.name)
-	}
 }
 
 // Publish writes an operation that has been done here to the stream.

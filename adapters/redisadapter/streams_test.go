@@ -261,6 +261,64 @@ func TestRecoverToCleanedUp(t *testing.T) {
 	}
 }
 
+// TestStrayEntries: of several streams, official servers write the events of some namespaces to one with a negative number, and
+// an emitter may write to any. They are delivered as they come; nobody is recovered over one that was missed,
+// also not by a node that has opened the namespace since.
+func TestStrayEntries(t *testing.T) {
+	r := redistest.Start(t)
+	rdb := r.Client()
+	cfg := redisadapter.StreamsConfig{Streams: 4, Patience: 20 * time.Second}
+	const official, emitted, spared = "/notifications", "/chat", "/admin" // -3 where ours is 3; 3; 0
+	a, b := newStreamNode(t, r.Addr, cfg), newStreamNode(t, r.Addr, cfg)
+	write := func(stream, namespace string, n int) {
+		t.Helper()
+		data := fmt.Sprintf(`{"packet":{"type":2,"data":["n",%d]},"opts":{"rooms":[],"except":[],"flags":{}}}`, n)
+		if err := rdb.XAdd(t.Context(), &redis.XAddArgs{Stream: stream, Values: []string{
+			"uid", "75b7814d6785816e", "nsp", namespace, "type", "3", "data", data,
+		}}).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, test := range []struct {
+		namespace, stream string
+		late              bool // the namespace is opened by the other node when all is over
+		recovers          bool
+	}{
+		{spared, "socket.io-0", false, true}, // where it belongs
+		{official, "socket.io--3", true, false},
+		{emitted, "socket.io-1", false, false},
+	} {
+		here, there := a.io.Of(test.namespace), b.io
+		var witness *servertest.Client
+		if !test.late {
+			there.Of(test.namespace)
+			witness = b.Connect(test.namespace)
+		}
+		c := a.Connect(test.namespace)
+		here.Emit(t.Context(), "n", 1)
+		_, offset := take(c)
+		write(test.stream, test.namespace, 2)
+		var n int
+		if c.Expect("n").Args.Decode(0, &n); n != 2 {
+			t.Errorf("%s: %d came", test.namespace, n)
+		}
+		s := here.Socket(c.ID())
+		c.Close()
+		<-s.Context().Done()
+		write(test.stream, test.namespace, 3) // missed
+		if witness != nil {
+			for range 3 {
+				witness.Expect("n")
+			}
+		}
+		there.Of(test.namespace)
+		d := b.Connect(test.namespace, servertest.Auth(map[string]any{"pid": c.PrivateID(), "offset": offset}))
+		if got := there.Of(test.namespace).Socket(d.ID()).Recovered(); got != test.recovers {
+			t.Errorf("%s: recovered: %v", test.namespace, got)
+		}
+	}
+}
+
 // TestTakenBack: a client goes back and forth between nodes so fast that a notice is late
 // that a node doesn't have it any more: its session is there again by then, in the same state as
 // before, and was ended.
