@@ -21,6 +21,8 @@ type lane struct {
 	held      map[Ref]*hold
 	claiming  bool        // a claim is under way, or waits for its turn
 	again     bool        // something has changed since
+	freed     bool        // consumers have got credit since
+	waiting   bool        // the last claim got less than it wanted: the store tells when there is more
 	turn      bool        // the store has told this node of messages, and it hasn't claimed since
 	doubtful  bool        // the store may think that this node has messages which it hasn't
 	failures  int         // claims that failed since one didn't
@@ -48,6 +50,7 @@ type plan struct {
 	call      *ClaimCall
 	consumers [][]*Consumer // whose each want is
 	total     int
+	bounded   bool // by bytes: the store doesn't tell of more when they are reached
 	turn      bool // as of the lane, until it is done
 	sent      time.Time
 }
@@ -65,7 +68,7 @@ func (l *lane) kick() bool {
 		start = true
 	default:
 		pass = l.turn
-		l.turn = false
+		l.turn, l.waiting = false, false
 	}
 	l.mu.Unlock()
 	if start {
@@ -80,9 +83,21 @@ func (l *lane) kick() bool {
 // told says that the store has messages for this node.
 func (l *lane) told() {
 	l.mu.Lock()
-	l.turn = true
+	l.turn, l.waiting = true, false
 	l.mu.Unlock()
 	l.kick()
+}
+
+// credited says that consumers have got credit, and the store has nothing new. There needs to be no claim if the
+// store knows that the node waits.
+func (l *lane) credited() {
+	l.mu.Lock()
+	calm := l.waiting || l.claiming
+	l.freed = l.freed || l.claiming
+	l.mu.Unlock()
+	if !calm {
+		l.kick()
+	}
 }
 
 // credit reports whether a consumer can take anything. The lane is locked.
@@ -109,7 +124,7 @@ func (l *lane) plan() *plan {
 
 // wants adds up the credit of the consumers, each beginning the turn once. The lane is locked.
 func (l *lane) wants() *plan {
-	l.again = false
+	l.again, l.freed, l.waiting = false, false, false
 	p := &plan{lane: l, call: &ClaimCall{Queue: l.queue, Node: l.b.cfg.Node, MaxBytes: maxTake, Wait: true}}
 	left := maxClaim
 	plain := -1 // the want of all that are alike
@@ -121,6 +136,7 @@ func (l *lane) wants() *plan {
 			continue
 		}
 		left -= messages
+		p.bounded = p.bounded || bytes > 0
 		if c.cfg.Session == "" && bytes == 0 && !c.cfg.AtMostOnce {
 			if plain >= 0 {
 				p.call.Wants[plain].Messages += messages
@@ -326,8 +342,9 @@ func (l *lane) claimed(p *plan) {
 	}
 
 	l.mu.Lock()
-	more := got > 0 && got >= p.total || bytes >= maxTake || l.again || l.doubtful
+	more := got > 0 && got >= p.total || bytes >= maxTake || l.again || l.doubtful || l.freed && p.bounded
 	l.claiming = false
+	l.waiting = !more && !p.bounded
 	if !more && got < p.total {
 		wait := safety()
 		if p.call.Next >= 0 {

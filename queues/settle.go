@@ -139,7 +139,9 @@ func (b *Broker) settled(call *SettleCall, of []*settling) {
 		b.doubt(call.Queue)
 	}
 	drained := map[*Consumer]bool{}
+	plain := call.Err == nil // acknowledged, and nothing else is ready because of that
 	for i, s := range of {
+		plain = plain && s.item.Outcome == Ack && s.hold != nil && s.hold.m.Key == ""
 		err := call.Err
 		if err == nil {
 			err = call.Results[i]
@@ -158,7 +160,11 @@ func (b *Broker) settled(call *SettleCall, of []*settling) {
 		c.drained()
 	}
 	if l := b.lane(call.Queue); l != nil {
-		l.kick()
+		if plain {
+			l.credited()
+		} else {
+			l.kick()
+		}
 	}
 }
 

@@ -150,3 +150,43 @@ func TestTurnDuringAClaimIsPassedOn(t *testing.T) {
 		}
 	})
 }
+
+// An acknowledgement asks for more only if the store doesn't know that the node waits: else each would be followed by
+// a claim of which nothing comes.
+func TestAcknowledgementsDontAsk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		mem := memqueue.New(memqueue.Config{})
+		store := &counting{Store: mem}
+		n := start(t, store, queues.BrokerConfig{})
+		other := start(t, mem, queues.BrokerConfig{})
+		n.queue("q", queues.Config{})
+		w := n.worker("q", queues.ConsumerConfig{Prefetch: 3})
+		n.publish("q", "a", "b", "c", "d")
+		ms := w.expect("a", "b", "c")
+		w.ack(ms[0]) // it had no credit left
+		ms = append(ms[1:], w.expect("d")...)
+		w.ack(ms[0]) // nor here
+		synctest.Wait()
+		before := store.claims.Load()
+		w.ack(ms[1])
+		w.ack(ms[2])
+		synctest.Wait()
+		if got := store.claims.Load() - before; got != 0 {
+			t.Errorf("%d claims", got)
+		}
+		other.publish("q", "e", "f", "g")
+		w.expect("e", "f", "g") // at once
+	})
+}
+
+// With a bound of bytes the store doesn't know that the node waits.
+func TestBytesThatComeFree(t *testing.T) {
+	run(t, queues.BrokerConfig{}, func(t *testing.T, n *node) {
+		n.queue("q", queues.Config{})
+		w := n.worker("q", queues.ConsumerConfig{Prefetch: 10, PrefetchBytes: 6})
+		n.publish("q", "aaaa", "b", "c")
+		ms := w.expect("aaaa")
+		w.ack(ms...)
+		w.expect("b", "c")
+	})
+}
