@@ -75,6 +75,7 @@ type Broker struct {
 	cut     atomic.Int32 // not 0: this node may be taken for lost
 	rates   limiter
 	fanout  *Consumer
+	parking parking
 	waiting waiting
 
 	mu      sync.Mutex

@@ -173,9 +173,18 @@ func (b *Broker) join(queue string, c *Consumer, cfg *Config, trusted bool) (old
 	return old, nil
 }
 
-// rebind takes what the session has kept.
+// rebind takes what the session has kept. What this node is about to park for it, it parks before.
 func (c *Consumer) rebind(ctx context.Context) error {
 	l := c.lane
+	if err := l.b.parking.wait(ctx, l.queue, c.cfg.Session); err != nil {
+		return err
+	}
+	select {
+	case l.binding <- struct{}{}:
+		defer func() { <-l.binding }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	sent := time.Now()
 	ms, err := l.b.store.Rebind(ctx, l.queue, c.cfg.Session, l.b.cfg.Node)
 	if err != nil {
@@ -315,11 +324,12 @@ func (l *lane) giveBack(holds []*hold) {
 	slices.SortFunc(holds, func(a, b *hold) int { return cmp.Compare(b.m.Fence, a.m.Fence) })
 	items := make([]*settling, 0, len(holds))
 	for _, h := range holds {
-		s := Settlement{Ref: h.m.Ref(), Outcome: Release, Node: l.b.cfg.Node}
-		if h.consumer.cfg.Session != "" {
-			s.Outcome, s.Grace = Park, h.consumer.cfg.Grace
+		s := &settling{queue: l.queue, item: Settlement{Ref: h.m.Ref(), Outcome: Release, Node: l.b.cfg.Node}}
+		if c := h.consumer.cfg; c.Session != "" {
+			s.item.Outcome, s.item.Grace = Park, c.Grace
+			s.done = l.b.parking.add(l.queue, c.Session)
 		}
-		items = append(items, &settling{queue: l.queue, item: s})
+		items = append(items, s)
 	}
 	l.b.settles.add(items...)
 }

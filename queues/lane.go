@@ -19,17 +19,18 @@ type lane struct {
 	consumers []*Consumer
 	next      int // whose turn it is
 	held      map[Ref]*hold
-	claiming  bool        // a claim is under way, or waits for its turn
-	again     bool        // something has changed since
-	freed     bool        // consumers have got credit since
-	waiting   bool        // the last claim got less than it wanted: the store tells when there is more
-	turn      bool        // the store has told this node of messages, and it hasn't claimed since
-	doubtful  bool        // the store may think that this node has messages which it hasn't
-	failures  int         // claims that failed since one didn't
-	wake      *time.Timer // for the next claim
-	renewing  bool        // a renewal is under way
-	renewDue  time.Time   // when the next one begins
-	tick      *time.Timer // for the next renewal, or the next lease that ends
+	claiming  bool          // a claim is under way, or waits for its turn
+	again     bool          // something has changed since
+	freed     bool          // consumers have got credit since
+	waiting   bool          // the last claim got less than it wanted: the store tells when there is more
+	turn      bool          // the store has told this node of messages, and it hasn't claimed since
+	doubtful  bool          // the store may think that this node has messages which it hasn't
+	failures  int           // claims that failed since one didn't
+	wake      *time.Timer   // for the next claim
+	binding   chan struct{} // taken by who changes, beside claims, what the store thinks that this node has
+	renewing  bool          // a renewal is under way
+	renewDue  time.Time     // when the next one begins
+	tick      *time.Timer   // for the next renewal, or the next lease that ends
 	tickAt    time.Time
 }
 
@@ -41,7 +42,7 @@ const (
 )
 
 func newLane(b *Broker, queue string) *lane {
-	return &lane{b: b, queue: queue, held: map[Ref]*hold{}}
+	return &lane{b: b, queue: queue, held: map[Ref]*hold{}, binding: make(chan struct{}, 1)}
 }
 
 // plan is a claim under way.
@@ -53,6 +54,14 @@ type plan struct {
 	bounded   bool // by bytes: the store doesn't tell of more when they are reached
 	turn      bool // as of the lane, until it is done
 	sent      time.Time
+	parking   []func(error) // of sessions: what it gets may have to be parked
+}
+
+// over says that what the claim has got is handed over, or given back.
+func (p *plan) over() {
+	for _, done := range p.parking {
+		done(nil)
+	}
 }
 
 // kick sees to it that there is a claim if there is credit. It reports false if there is none: then
@@ -137,6 +146,9 @@ func (l *lane) wants() *plan {
 		}
 		left -= messages
 		p.bounded = p.bounded || bytes > 0
+		if c.cfg.Session != "" {
+			p.parking = append(p.parking, l.b.parking.add(l.queue, c.cfg.Session))
+		}
 		if c.cfg.Session == "" && bytes == 0 && !c.cfg.AtMostOnce {
 			if plain >= 0 {
 				p.call.Wants[plain].Messages += messages
@@ -192,6 +204,19 @@ func (b *Broker) claimAll(lanes []*lane) {
 // settleDoubts gives back what the store thinks that this node has, and it hasn't: what a claim has got whose answer
 // was lost, or what could not be given back. It reports false if that can't be done now.
 func (l *lane) settleDoubts() bool {
+	select {
+	case l.binding <- struct{}{}:
+		defer func() { <-l.binding }()
+	default: // a session gets its messages just now
+		l.mu.Lock()
+		doubtful := l.doubtful
+		if doubtful {
+			l.claiming = false
+			l.after(10 * time.Millisecond)
+		}
+		l.mu.Unlock()
+		return !doubtful
+	}
 	l.mu.Lock()
 	doubtful := l.doubtful
 	refs := make([]Ref, 0, len(l.held))
@@ -236,6 +261,7 @@ func (l *lane) failed(err error, turn bool) {
 
 // abandon ends a claim that wasn't done.
 func (l *lane) abandon(p *plan) {
+	p.over()
 	l.mu.Lock()
 	l.turn = l.turn || p.turn
 	l.mu.Unlock()
@@ -290,6 +316,7 @@ func (l *lane) stopTimers() {
 
 // claimed hands what a claim has got to the consumers.
 func (l *lane) claimed(p *plan) {
+	defer p.over()
 	if p.call.Err == nil && l.b.cut.Load() != 0 {
 		p.call.Err = ErrUnavailable // others may have taken us for lost since
 	}

@@ -268,7 +268,8 @@ func (v *Verdict) holders(messages []*message, stopped map[string][]window) {
 				continue
 			}
 			if a.end > 0 && a.end <= b.At {
-				if a.end > a.At && !slices.ContainsFunc([]string{a.Node, Net(a.Node), b.Node, Net(b.Node), Net("")}, func(what string) bool {
+				// Between them it may have been handed to somebody who was stopped: that has its own time.
+				if a.end > a.At && b.Attempt <= a.Attempt+1 && !slices.ContainsFunc([]string{a.Node, Net(a.Node), b.Node, Net(b.Node), Net("")}, func(what string) bool {
 					return !(a.why == "node killed" && what == a.Node) && overlaps(stopped[what], a.end, b.At)
 				}) {
 					v.Redelivery[a.why] = append(v.Redelivery[a.why], time.Duration(b.At-a.end))
