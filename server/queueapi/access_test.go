@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -43,6 +44,8 @@ func TestTenants(t *testing.T) {
 		{"queue:admin", queues.Admin, m{"op": "redrive", "queue": q}},
 		{"queue:admin", queues.Admin, m{"op": "configure", "queue": q, "config": m{}}},
 		{"queue:admin", queues.Admin, m{"op": "configure", "queue": "ada.new"}},
+		{"queue:admin", queues.Admin, m{"op": "watch", "queue": q}},
+		{"queue:admin", queues.Admin, m{"op": "unwatch", "queue": q}},
 		{"queue:admin", queues.Admin, m{"op": "delete", "queue": q, "force": true}},
 		{"inbox:send", queues.SendInbox, m{"to": []string{"ada"}, "data": 1}},
 		{"inbox:send", queues.SendInbox, m{"topic": "ada.news", "data": 1}},
@@ -159,9 +162,9 @@ func TestInboxNames(t *testing.T) {
 
 // TestRevokedRight: a right that is taken away is gone with the next request, and what is handed out can still be settled.
 func TestRevokedRight(t *testing.T) {
-	allowed := true
+	var denied atomic.Bool
 	rule := func(context.Context, string, queues.Action, string) error {
-		if allowed {
+		if !denied.Load() {
 			return nil
 		}
 		return queues.ErrUnauthorized
@@ -171,7 +174,7 @@ func TestRevokedRight(t *testing.T) {
 		c.must("queue:consume", m{"queue": "q"})
 		c.must("queue:publish", m{"queue": "q", "data": 1})
 		_, v := c.message("queue:message")
-		allowed = false
+		denied.Store(true)
 		for event, req := range map[string]m{
 			"queue:publish": {"queue": "q", "data": 1}, "queue:consume": {"queue": "q"}, "queue:stats": {"queue": "q"},
 			"inbox:open": {}, "inbox:send": {"to": []string{"c"}, "data": 1},

@@ -146,7 +146,7 @@ func (c *call) peek() error {
 const maxPeek = 100
 
 // admin answers queue:admin {op, queue, …}: pause and resume {publish?, consume?}, purge {dead?},
-// redrive {n?, ids?, rate?}, configure {config}, delete {force?}.
+// redrive {n?, ids?, rate?}, configure {config}, watch and unwatch, delete {force?}.
 func (c *call) admin() error {
 	in := struct {
 		Op      string          `json:"op"`
@@ -190,10 +190,12 @@ func (c *call) admin() error {
 		if cfg, err = ParseConfig(in.Config); err == nil {
 			err = c.client.Configure(c.ctx, in.Queue, cfg)
 		}
+	case "watch", "unwatch":
+		err = c.watch(in.Queue, in.Op == "watch")
 	case "delete":
 		err = c.client.Delete(c.ctx, in.Queue, in.Force)
 	default:
-		err = queues.Refuse(queues.CodeBadRequest, "op is pause, resume, purge, redrive, configure or delete")
+		err = queues.Refuse(queues.CodeBadRequest, "op is pause, resume, purge, redrive, configure, watch, unwatch or delete")
 	}
 	if err != nil {
 		return err

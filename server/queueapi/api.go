@@ -8,7 +8,7 @@
 // queue:cancel, queue:stats, queue:peek, queue:admin, inbox:send, inbox:open, inbox:ack,
 // inbox:subscribe, inbox:unsubscribe and inbox:close, each with one object and an ack callback. The answer is one
 // object, {ok:true, …} or {ok:false, code, message, retryAfter?}. It gets queue:message, queue:batch,
-// queue:revoked, queue:closed, inbox:message, inbox:gap and inbox:closed. docs/queues.md has
+// queue:revoked, queue:closed, queue:dropped, inbox:message, inbox:gap and inbox:closed. docs/queues.md has
 // all their members. Times are in milliseconds.
 //
 // While a socket is connected the leases of its messages are renewed: the heartbeat of its
@@ -47,10 +47,11 @@ type Config struct {
 
 // API is a namespace whose clients can use queues.
 type API struct {
-	cfg    Config
-	broker *queues.Broker
-	log    *slog.Logger
-	acks   acker
+	cfg     Config
+	broker  *queues.Broker
+	log     *slog.Logger
+	acks    acker
+	watches watches
 
 	mu    sync.Mutex
 	peers map[*server.Socket]*peer
@@ -67,6 +68,7 @@ func Open(ns *server.Namespace, cfg Config) *API {
 		cfg.Logger = slog.Default()
 	}
 	a := &API{cfg: cfg, broker: cfg.Broker, log: cfg.Logger, peers: map[*server.Socket]*peer{}}
+	a.watches.api = a
 	for event, handle := range map[string]func(*call) error{
 		"queue:publish":     (*call).publish,
 		"queue:consume":     (*call).consume,

@@ -42,6 +42,7 @@ func (p *peer) leave() {
 	p.api.mu.Lock()
 	delete(p.api.peers, p.s)
 	p.api.mu.Unlock()
+	p.api.watches.leave(p)
 	p.mu.Lock()
 	p.gone = true
 	consumers, inboxes := p.consumers, p.inboxes
