@@ -48,7 +48,9 @@ func (c *Client) queue(ctx context.Context, action Action, name string) error {
 }
 
 // Allowed says whether the principal may do something to a queue, inbox or topic: nil, or why not.
-func (c *Client) Allowed(ctx context.Context, action Action, name string) error { return c.may(ctx, action, name) }
+func (c *Client) Allowed(ctx context.Context, action Action, name string) error {
+	return c.may(ctx, action, name)
+}
 
 // JSON returns v as a payload.
 func JSON(v any) (Payload, error) {
