@@ -40,6 +40,7 @@ type subscriber struct {
 type command struct {
 	unsubscribe, pattern bool
 	names                []string
+	subs                 []*subscription // that it is for, as names; nil: none any more
 }
 
 func newSubscriber(b *bus, addr, name string, home func(context.Context, int) (*redis.Client, error)) *subscriber {
@@ -158,7 +159,11 @@ func (s *subscriber) command(unsubscribe, pattern bool, names []string) error {
 	var commands [][]string
 	for list := range slices.Chunk(names, size) {
 		commands = append(commands, append([]string{s.verb(unsubscribe, pattern)}, list...))
-		s.sent = append(s.sent, command{unsubscribe, pattern, list})
+		subs := make([]*subscription, len(list))
+		for i, name := range list {
+			subs[i] = s.list(pattern)[name]
+		}
+		s.sent = append(s.sent, command{unsubscribe, pattern, list, subs})
 	}
 	return s.conn.send(commands...)
 }
@@ -352,6 +357,7 @@ func (s *subscriber) confirmed(unsubscribe bool, name string) {
 	case unsubscribe && !ours:
 		moved = sub.topics
 		delete(s.channels, name)
+	case !unsubscribe && ours && cmd.subs[0] != sub: // of an earlier time: its end is on the way to Redis
 	case !unsubscribe && !sub.isReady():
 		close(sub.ready)
 	}
@@ -365,12 +371,13 @@ func (s *subscriber) confirmed(unsubscribe bool, name string) {
 	}
 }
 
-// answered reports whether an answer is to the oldest command.
+// answered reports whether an answer is to the oldest command, and returns that as it was.
 func (s *subscriber) answered(unsubscribe bool, name string) (command, bool) {
 	if len(s.sent) == 0 || s.sent[0].unsubscribe != unsubscribe || s.sent[0].names[0] != name {
 		return command{}, false
 	}
 	cmd := s.sent[0]
+	s.sent[0].subs = cmd.subs[1:]
 	if s.sent[0].names = cmd.names[1:]; len(cmd.names) == 1 {
 		s.sent = s.sent[1:]
 	}
