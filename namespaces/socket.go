@@ -174,8 +174,8 @@ func (s *Socket) join(rooms []string, waits bool) error {
 		}
 	}
 	if waits {
+		s.ns.settle() // first: the state that is announced begins behind what was sent before
 		s.announce(rooms)
-		s.ns.settle()
 	}
 	s.ns.lockOrder()
 	s.mu.Lock() // keeps a closing socket from joining again

@@ -458,6 +458,23 @@ func TestStreamsUnsavedChange(t *testing.T) {
 	}
 }
 
+// TestStreamsBeforeJoin: what this node had sent to a room just before a socket joined it was still on its way to Redis. The
+// socket didn't get it, but its saved state began before it: recovered elsewhere, it did.
+func TestStreamsBeforeJoin(t *testing.T) {
+	r := redistest.Start(t)
+	a, b := newStreamNode(t, r.Addr, patient), newStreamNode(t, r.Addr, patient)
+	c := a.Connect("/")
+	a.link.Slow(50 * time.Millisecond)
+	a.ns.To("r").Emit(t.Context(), "n", 1)
+	c.Call("join", "r")
+	a.crash()
+	d := back(b, c, "")
+	b.ns.To("r").Emit(t.Context(), "n", 2)
+	if n, _ := take(d); n != 2 || !stateOf(t, d).Recovered {
+		t.Errorf("%d came", n)
+	}
+}
+
 // TestStreamsSavedLate: a change that was saved late: from then on the client has offsets again.
 func TestStreamsSavedLate(t *testing.T) {
 	r := redistest.Start(t)
