@@ -46,6 +46,7 @@ func TestSessionComesBackBeforeItIsParked(t *testing.T) {
 				n := start(t, store, queues.BrokerConfig{})
 				n.queue("q", queues.Config{})
 				n.publish("q", "a")
+				time.Sleep(time.Second) // the broker's own claim is done
 				w := n.worker("q", queues.ConsumerConfig{Session: "s", Grace: 5 * time.Second})
 				if store.claim == 0 {
 					w.expect("a")
