@@ -64,18 +64,9 @@ func identity(info string) string {
 
 // dedicate returns a dedicated connection, which is made with the first command.
 func dedicate(ctx context.Context, rdb redis.UniversalClient, key string) (*dedicated, error) {
-	var base *redis.Client
-	switch c := rdb.(type) {
-	case *redis.Client:
-		base = c
-	case *redis.ClusterClient:
-		master, err := c.MasterForKey(ctx, key)
-		if err != nil {
-			return nil, fmt.Errorf("redisadapter: find the master of %q: %w", key, err)
-		}
-		base = master
-	default:
-		return nil, fmt.Errorf("redisadapter: %T isn't supported: use a Client or a ClusterClient", rdb)
+	base, err := serverOf(ctx, rdb, key)
+	if err != nil {
+		return nil, err
 	}
 	d := &dedicated{}
 	opt := *base.Options()
@@ -116,6 +107,21 @@ func dedicate(ctx context.Context, rdb redis.UniversalClient, key string) (*dedi
 	}
 	d.Client = redis.NewClient(&opt)
 	return d, nil
+}
+
+// serverOf returns the client of the server that has a key.
+func serverOf(ctx context.Context, rdb redis.UniversalClient, key string) (*redis.Client, error) {
+	switch c := rdb.(type) {
+	case *redis.Client:
+		return c, nil
+	case *redis.ClusterClient:
+		master, err := c.MasterForKey(ctx, key)
+		if err != nil {
+			return nil, fmt.Errorf("redisadapter: find the master of %q: %w", key, err)
+		}
+		return master, nil
+	}
+	return nil, fmt.Errorf("redisadapter: %T isn't supported: use a Client or a ClusterClient", rdb)
 }
 
 // moved has a cluster's client look anew where keys are, if that is what err is about.

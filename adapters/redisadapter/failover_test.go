@@ -273,10 +273,7 @@ func TestClusterFaults(t *testing.T) {
 		a, b := startStreamNode(t, cluster.Client(), nil, patient), startStreamNode(t, cluster.Client(), nil, patient)
 		everything(t, []*streamNode{a, b}, 200, func() {
 			time.Sleep(50 * time.Millisecond)
-			if err := replica.Admin().Do(ctx, "CLUSTER", "FAILOVER").Err(); err != nil {
-				t.Error(err)
-			}
-			replica.WaitInfo("role:master")
+			cluster.FailOver(replica)
 			master.WaitInfo("role:slave", "master_link_status:up")
 		})
 		c := a.Connect("/")
@@ -284,9 +281,7 @@ func TestClusterFaults(t *testing.T) {
 			t.Fatal(n, err)
 		}
 		replica.Kill()
-		if err := master.Admin().Do(ctx, "CLUSTER", "FAILOVER", "TAKEOVER").Err(); err != nil {
-			t.Fatal(err)
-		}
+		cluster.FailOver(master, "TAKEOVER")
 		b.ns.Emit(ctx, "n", 7)
 		if n, _ := take(c); n != 7 {
 			t.Error(n)
@@ -304,9 +299,7 @@ func TestClusterFaults(t *testing.T) {
 		s.recovers()
 		cluster.Move("c#/#r#", master)
 		master.Kill()
-		if err := replica.Admin().Do(ctx, "CLUSTER", "FAILOVER", "TAKEOVER").Err(); err != nil {
-			t.Fatal(err)
-		}
+		cluster.FailOver(replica, "TAKEOVER")
 		s.recovers()
 		// Under load, everything comes at most once and in order.
 		var sending sync.WaitGroup
@@ -455,4 +448,3 @@ func TestSentinel(t *testing.T) {
 		}
 	}
 }
-

@@ -43,6 +43,8 @@ type stream struct {
 	heard   atomic.Int64 // when the reader last had an answer, Unix nanoseconds
 	readAt  atomic.Int64 // when it last had one with entries
 	recent  recent
+	reading atomic.Pointer[dedicated]
+	writing atomic.Pointer[dedicated]
 	wake    chan struct{} // to the writer
 	doubt   atomic.Bool   // Redis may have lost what it had taken: the writer has to look
 	life    context.Context
@@ -115,6 +117,7 @@ func (s *stream) begin(ctx context.Context) error {
 	s.heard.Store(time.Now().UnixNano())
 	s.readAt.Store(time.Now().UnixNano())
 	s.running.Go(s.read)
+	s.running.Go(s.watch)
 	s.running.Go(s.write)
 	return nil
 }

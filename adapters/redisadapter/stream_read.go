@@ -53,6 +53,7 @@ func (s *stream) readOn() (answered bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	s.reading.Store(c)
 	defer context.AfterFunc(s.life, func() { _ = c.Close() })()
 	defer c.Close()
 	if s.anchor != nil {

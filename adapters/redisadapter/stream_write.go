@@ -94,6 +94,7 @@ func (w *streamWriter) prepare() (err error) {
 		if w.c, err = dedicate(w.life, w.d.rdb, w.name); err != nil {
 			return err
 		}
+		w.writing.Store(w.c)
 		w.issued = 0
 		if w.old != "" {
 			if err := w.settle(w.c, w.old); err != nil {

@@ -129,6 +129,22 @@ func (c *Cluster) Owner(key string) *Server {
 	return nil
 }
 
+// FailOver has a replica take its master's place, as CLUSTER FAILOVER with what how says.
+func (c *Cluster) FailOver(to *Server, how ...any) {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	for ctx.Err() == nil {
+		c.do(ctx, to, append([]any{"CLUSTER", "FAILOVER"}, how...)...)
+		for end := time.Now().Add(6 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+			if info, err := to.Admin().Info(ctx, "replication").Result(); err == nil && strings.Contains(info, "role:master") {
+				return
+			}
+		} // others have not agreed within the time that it has
+	}
+	c.t.Fatalf("%s doesn't take over", to.Addr)
+}
+
 // Move moves the slot of a key to another master, with all that is in it, as redis-cli does.
 func (c *Cluster) Move(key string, to *Server) {
 	c.t.Helper()

@@ -90,7 +90,7 @@ func StartSentinel(t TB, primary *Server, replicas ...*Server) *Sentinel {
 	host, port, _ := net.SplitHostPort(s.Addr)
 	of, at, _ := net.SplitHostPort(primary.Addr)
 	conf := fmt.Sprintf("bind %s\nport %s\ndir %q\nlogfile %q\nprotected-mode no\n"+
-		"sentinel monitor %[5]s %s %s 1\nsentinel down-after-milliseconds %[5]s 500\nsentinel failover-timeout %[5]s 2000\n",
+		"sentinel monitor %[5]s %s %s 1\nsentinel down-after-milliseconds %[5]s 500\nsentinel failover-timeout %[5]s 4000\n",
 		host, port, s.dir, s.dir+"/redis.log", s.Master, of, at)
 	if err := os.WriteFile(s.dir+"/sentinel.conf", []byte(conf), 0o600); err != nil {
 		t.Fatal(err)
@@ -129,6 +129,34 @@ func (s *Sentinel) Primary() *Server {
 	}
 	s.t.Fatal("a primary that isn't known: ", at)
 	return nil
+}
+
+// Settle waits until the primary is well, its replicas follow it, and no failover is under way.
+func (s *Sentinel) Settle() {
+	s.t.Helper()
+	var flags string
+	for end := time.Now().Add(60 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		state, err := s.Admin().Do(context.Background(), "SENTINEL", "MASTER", s.Master).Result()
+		switch m := state.(type) {
+		case map[any]any:
+			flags, _ = m["flags"].(string)
+		default:
+			s.t.Fatalf("SENTINEL MASTER says %v, %v", state, err)
+		}
+		if flags != "master" {
+			continue
+		}
+		p := s.Primary()
+		well := true
+		for _, n := range s.nodes {
+			info, _ := n.Admin().Info(context.Background(), "replication").Result()
+			well = well && (n == p && strings.Contains(info, "role:master") || strings.Contains(info, "role:slave") && strings.Contains(info, "master_link_status:up"))
+		}
+		if well {
+			return
+		}
+	}
+	s.t.Fatal("the Sentinel doesn't come to rest: ", flags)
 }
 
 // WaitPrimary waits until another server than was is the primary.

@@ -3,6 +3,8 @@ package main
 import (
 	"os"
 	"os/exec"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 )
@@ -21,16 +23,37 @@ func TestShort(t *testing.T) {
 		t.Skip("no redis-server here: install Redis 7")
 	}
 	for name, o := range map[string]options{
-		"jitter":    {clients: 60, rate: 20, duration: 2 * time.Second},
-		"avalanche": {clients: 150, rate: 20},
-		"nemesis":   {clients: 40, rate: 60, duration: 5 * time.Second},
+		"jitter":           {clients: 60, rate: 20, duration: 2 * time.Second},
+		"avalanche":        {clients: 150, rate: 20},
+		"nemesis-single":   {clients: 40, rate: 60, duration: 5 * time.Second},
+		"nemesis-sentinel": {clients: 40, rate: 60, duration: 2 * time.Second},
+		"nemesis-cluster":  {clients: 40, rate: 60, duration: 3 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
+			if strings.HasPrefix(name, "nemesis") {
+				t.Parallel() // most of it is waiting
+			}
 			o.nodes, o.maxLen, o.say = 3, 1_000_000, t.Logf
 			if err := scenarios[name](o); err != nil {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// TestToxics has links to Redis that are slow, narrow, torn and cut up, by Toxiproxy.
+func TestToxics(t *testing.T) {
+	if _, err := exec.LookPath("redis-server"); err != nil {
+		t.Skip("no redis-server here: install Redis 7")
+	}
+	path := t.TempDir() + "/toxics"
+	if out, err := exec.Command("go", "build", "-C", "../toxics", "-o", path, ".").CombinedOutput(); err != nil {
+		t.Skipf("Toxiproxy can't be built here: %v: %s", err, out)
+	}
+	t.Setenv(toxicsEnv, path)
+	o := options{clients: 40, rate: 60, duration: 7 * time.Second, nodes: 3, maxLen: 1_000_000, only: "toxic", say: t.Logf}
+	if err := scenarios["nemesis-single"](o); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -56,9 +79,9 @@ func TestCheck(t *testing.T) {
 	began := time.Now()
 	var stream []sent
 	for i := range 10 {
-		stream = append(stream, sent{0, i, began.Add(time.Second), i%3 - 1}) // to all, r0, r1
+		stream = append(stream, sent{0, i, began.Add(time.Second), i%3 - 1, strconv.Itoa(i)}) // to all, r0, r1
 	}
-	ev := func(n, segment int) event { return event{0, n, false, segment} }
+	ev := func(n, segment int) event { return event{0, n, strconv.Itoa(n), segment} }
 	for name, test := range map[string]struct {
 		got                   []event
 		segments              int
@@ -72,6 +95,8 @@ func TestCheck(t *testing.T) {
 		"another's":         {[]event{ev(0, 0), ev(1, 0), ev(2, 0), ev(3, 0), ev(4, 0), ev(6, 0), ev(7, 0), ev(9, 0)}, 1, 0, 0, 1},
 		"a fresh session":   {[]event{ev(0, 0), ev(4, 1), ev(6, 1), ev(7, 1), ev(9, 1)}, 2, 3, 0, 0}, // all were sent after it had begun
 		"nothing, and owed": {nil, 1, 7, 0, 0},
+		"a fork":            {[]event{ev(0, 0), {0, 1, "9-0", 0}, {0, 5, "9-1", 0}, ev(9, 1)}, 2, 6, 0, 1}, // the next session is owed all; and event 5 was not for it
+		"over a fork":       {[]event{ev(0, 0), {0, 1, "9-0", 0}, ev(3, 0), ev(4, 0), ev(6, 0), ev(7, 0), ev(9, 0)}, 1, 1, 0, 6},
 	} {
 		c := &client{got: test.got}
 		for range test.segments {

@@ -20,9 +20,12 @@ import (
 // event is one that a client has received.
 type event struct {
 	sender, number int
-	unlogged       bool // without an offset
-	segment        int  // how many fresh sessions the client had had
+	offset         string
+	segment        int // how many fresh sessions the client had had
 }
+
+// unlogged reports whether the event had no place in the stream.
+func (e event) unlogged() bool { return e.offset == "unlogged" || e.offset == "" }
 
 // client is a Socket.IO client that comes back by itself, as the official one does, and notes what it gets.
 type client struct {
@@ -217,6 +220,6 @@ func (c *client) take(data []byte) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.offset = offset
-	c.got = append(c.got, event{sender, number, offset == "unlogged" || offset == "", len(c.segments) - 1})
+	c.got = append(c.got, event{sender, number, offset, len(c.segments) - 1})
 	return nil
 }

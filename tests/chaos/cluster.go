@@ -20,9 +20,11 @@ import (
 
 // cluster is a Redis, nodes that reach it through links that can be cut, and their clients.
 type cluster struct {
-	redis *redisServer
-	links []*redistest.Link
-	cfg   nodeConfig
+	redis  *deployment
+	toxics *toxics             // nil: there are none
+	links  [][]*redistest.Link // by node, to each server
+	via    []map[string]string // by node: what it connects to instead of a server's address
+	cfg    nodeConfig
 
 	mu     sync.Mutex
 	nodes  []*process // nil: being killed
@@ -36,20 +38,22 @@ type cluster struct {
 	stop    context.CancelFunc
 }
 
-func newCluster(n int, cfg nodeConfig, redisArgs ...string) (*cluster, error) {
-	r, err := startRedis(redisArgs...)
+func newCluster(n int, cfg nodeConfig, kind string, redisArgs ...string) (*cluster, error) {
+	d, err := deploy(kind, redisArgs...)
 	if err != nil {
 		return nil, err
 	}
-	cl := &cluster{redis: r, cfg: cfg, nodes: make([]*process, n), wrote: make([]int, n), fresh: map[string]int64{}}
+	cl := &cluster{redis: d, cfg: cfg, nodes: make([]*process, n), wrote: make([]int, n), fresh: map[string]int64{}}
+	if cl.toxics, err = startToxics(); err != nil {
+		cl.close()
+		return nil, err
+	}
 	for i := range n {
-		l, err := redistest.OpenLink(r.addr)
-		if err != nil {
-			cl.close()
-			return nil, err
+		err := cl.connect(i)
+		if err == nil {
+			err = cl.start(i)
 		}
-		cl.links = append(cl.links, l)
-		if err := cl.start(i); err != nil {
+		if err != nil {
 			cl.close()
 			return nil, err
 		}
@@ -57,9 +61,55 @@ func newCluster(n int, cfg nodeConfig, redisArgs ...string) (*cluster, error) {
 	return cl, nil
 }
 
+// connect makes a node's links to all servers.
+func (cl *cluster) connect(i int) error {
+	cl.via = append(cl.via, map[string]string{})
+	cl.links = append(cl.links, nil)
+	for _, s := range cl.redis.servers {
+		l, err := redistest.OpenLink(s.Addr)
+		if err != nil {
+			return err
+		}
+		cl.links[i] = append(cl.links[i], l)
+		cl.via[i][s.Addr] = l.Addr
+		if cl.toxics != nil {
+			if cl.via[i][s.Addr], err = cl.toxics.link(linkName(i, s), l.Addr); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func linkName(i int, s *redistest.Server) string { return fmt.Sprint(i, " ", s.Addr) }
+
+// link does something with all links of a node.
+func (cl *cluster) link(i int, f func(*redistest.Link)) {
+	for _, l := range cl.links[i] {
+		f(l)
+	}
+}
+
+// poison does harm to all links of a node for a while.
+func (cl *cluster) poison(i int, x toxic, wait time.Duration) error {
+	for _, s := range cl.redis.servers {
+		if err := cl.toxics.add(linkName(i, s), x); err != nil {
+			return err
+		}
+	}
+	time.Sleep(wait)
+	for _, s := range cl.redis.servers {
+		if err := cl.toxics.remove(linkName(i, s), x); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (cl *cluster) start(i int) error {
 	cfg := cl.cfg
-	cfg.Redis, cfg.Number, cfg.First = cl.links[i].Addr, i, cl.wrote[i]
+	cfg.Redis, cfg.Number, cfg.First = cl.redis.target(), i, cl.wrote[i]
+	cfg.Redis.Via = cl.via[i]
 	cl.wrote[i] += 1_000_000 // so that numbers of a next life are new
 	p, err := startNode(cfg)
 	if err != nil {
@@ -174,7 +224,7 @@ func (cl *cluster) settle() (*verdict, error) {
 			last, still = n, 0
 		}
 	}
-	stream, err := follow(ctx, cl.redis.addr)
+	stream, err := follow(ctx, cl.redis.target())
 	if err != nil {
 		return nil, err
 	}
@@ -209,8 +259,9 @@ func (cl *cluster) close() {
 		}
 	}
 	all.Wait()
-	for _, l := range cl.links {
-		l.Close()
+	cl.toxics.end()
+	for i := range cl.links {
+		cl.link(i, (*redistest.Link).Close)
 	}
 	cl.redis.end()
 }

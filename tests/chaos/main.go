@@ -3,7 +3,9 @@
 //
 //	jitter     clients drop off again and again while events go out
 //	avalanche  a node with many clients is killed: all come back to the others
-//	nemesis    nodes are killed and frozen, Redis is killed and frozen, links are cut
+//	nemesis    nodes are killed and frozen, links are cut, slowed and torn, and Redis breaks: a single one (nemesis-single),
+//	           one with a replica and a Sentinel (nemesis-sentinel: failovers) and a cluster (nemesis-cluster: slots that
+//	           move, failovers)
 //	queues     the same happens to queues and inboxes, in a folder (queues-embedded) and in Redis (queues-redis), and to
 //	           their workers; package history checks what was seen
 //
@@ -13,11 +15,9 @@ package main
 import (
 	"flag"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -50,8 +50,13 @@ func main() {
 	if len(names) == 0 {
 		names = []string{"jitter", "avalanche", "nemesis", "queues"}
 	}
-	if i := slices.Index(names, "queues"); i >= 0 {
-		names = slices.Replace(names, i, i+1, "queues-embedded", "queues-redis")
+	for all, parts := range map[string][]string{
+		"queues":  {"queues-embedded", "queues-redis"},
+		"nemesis": {"nemesis-single", "nemesis-sentinel", "nemesis-cluster"},
+	} {
+		if i := slices.Index(names, all); i >= 0 {
+			names = slices.Replace(names, i, i+1, parts...)
+		}
 	}
 	failed := false
 	for _, name := range names {
@@ -62,7 +67,10 @@ func main() {
 		}
 		o := o
 		if o.clients == 0 {
-			o.clients = map[string]int{"jitter": 1000, "avalanche": 5000, "nemesis": 300, "queues-embedded": 64, "queues-redis": 64}[name]
+			o.clients = map[string]int{
+				"jitter": 1000, "avalanche": 5000, "nemesis-single": 300, "nemesis-sentinel": 300, "nemesis-cluster": 300,
+				"queues-embedded": 64, "queues-redis": 64,
+			}[name]
 		}
 		if o.rate == 0 {
 			o.rate = 10
@@ -99,7 +107,7 @@ func runPart() bool {
 }
 
 var scenarios = map[string]func(options) error{
-	"jitter": runJitter, "avalanche": runAvalanche, "nemesis": runNemesis,
+	"jitter": runJitter, "avalanche": runAvalanche, "nemesis-single": runNemesis, "nemesis-sentinel": runSentinel, "nemesis-cluster": runCluster,
 	"queues-embedded": runQueuesEmbedded, "queues-redis": runQueuesRedis,
 }
 
@@ -138,7 +146,7 @@ func (o *options) node() nodeConfig {
 
 // runJitter has clients drop off for 0.5 to 5 s again and again.
 func runJitter(o options) error {
-	cl, err := newCluster(o.nodes, o.node())
+	cl, err := newCluster(o.nodes, o.node(), "")
 	if err != nil {
 		return err
 	}
@@ -153,7 +161,7 @@ func runJitter(o options) error {
 
 // runAvalanche kills a node with all clients; they come back to the others.
 func runAvalanche(o options) error {
-	cl, err := newCluster(o.nodes, o.node())
+	cl, err := newCluster(o.nodes, o.node(), "")
 	if err != nil {
 		return err
 	}
@@ -184,81 +192,4 @@ func runAvalanche(o options) error {
 	o.say("a node with %d clients was killed: half of them were back after %v, all after %v", o.clients,
 		took[len(took)/2].Round(time.Millisecond), time.Unix(0, last).Sub(killed).Round(time.Millisecond))
 	return o.finish(cl, true)
-}
-
-type fault struct {
-	name string
-	do   func(i int) error
-}
-
-// runNemesis does one bad thing after the other. Redis keeps what it has promised.
-func runNemesis(o options) error {
-	cl, err := newCluster(o.nodes, o.node(), "--appendonly", "yes", "--appendfsync", "always")
-	if err != nil {
-		return err
-	}
-	defer cl.close()
-	ms := time.Millisecond
-	if err := cl.join(o.clients, jitter{stay: [2]time.Duration{1000 * ms, 8000 * ms}, away: [2]time.Duration{0, 2000 * ms}}); err != nil {
-		return err
-	}
-	faults := []fault{
-		{"SIGKILL of a node", func(i int) error {
-			cl.kill(i)
-			time.Sleep(rand.N(time.Second))
-			return cl.start(i)
-		}},
-		{"SIGSTOP of a node", func(i int) error {
-			p := cl.nodes[i]
-			p.signal(syscall.SIGSTOP)
-			time.Sleep(500*ms + rand.N(2500*ms))
-			p.signal(syscall.SIGCONT)
-			return nil
-		}},
-		{"a node's link to Redis is cut", func(i int) error {
-			cl.links[i].Cut()
-			time.Sleep(rand.N(3 * time.Second))
-			cl.links[i].Mend()
-			return nil
-		}},
-		{"a node's connections to Redis break", func(i int) error {
-			cl.links[i].Break()
-			return nil
-		}},
-		{"a node's link to Redis is held up", func(i int) error {
-			cl.links[i].Hold()
-			time.Sleep(rand.N(4 * time.Second))
-			cl.links[i].Release()
-			return nil
-		}},
-		{"a node's link to Redis is slow", func(i int) error {
-			cl.links[i].Slow(50 * ms)
-			time.Sleep(rand.N(2 * time.Second))
-			cl.links[i].Slow(0)
-			return nil
-		}},
-		{"SIGKILL of Redis", func(int) error {
-			cl.redis.kill()
-			time.Sleep(rand.N(1500 * ms))
-			return cl.redis.start()
-		}},
-		{"SIGSTOP of Redis", func(int) error {
-			cl.redis.signal(syscall.SIGSTOP)
-			time.Sleep(rand.N(4 * time.Second))
-			cl.redis.signal(syscall.SIGCONT)
-			return nil
-		}},
-	}
-	faults = slices.DeleteFunc(faults, func(f fault) bool { return !strings.Contains(f.name, o.only) })
-	began := time.Now()
-	for n := 0; time.Since(began) < o.duration; n++ {
-		f := faults[n%len(faults)]
-		i := rand.IntN(o.nodes)
-		o.say("%6.1f s  %s (node %d)", time.Since(began).Seconds(), f.name, i)
-		if err := f.do(i); err != nil {
-			return fmt.Errorf("%s: %w", f.name, err)
-		}
-		time.Sleep(rand.N(time.Second))
-	}
-	return o.finish(cl, false)
 }

@@ -18,8 +18,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/roomcast/roomcast/adapters/redisadapter"
 	"github.com/roomcast/roomcast/engine"
 	"github.com/roomcast/roomcast/server"
@@ -30,7 +28,7 @@ const nodeEnv = "ROOMCAST_CHAOS_NODE"
 
 // nodeConfig is what a node is told.
 type nodeConfig struct {
-	Redis  string
+	Redis  target
 	MaxLen int64
 	Number int     // sender's number: its events are told apart by it
 	First  int     // number of its first event
@@ -60,7 +58,7 @@ func runNode(text string) error {
 		return err
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
-	rdb := redis.NewClient(&redis.Options{Addr: cfg.Redis, DisableIdentity: true, PoolSize: 20})
+	rdb := cfg.Redis.client()
 	defer rdb.Close()
 	driver := redisadapter.Streams(rdb, redisadapter.StreamsConfig{MaxLen: cfg.MaxLen, Config: redisadapter.Config{Logger: log}})
 	io_, err := server.New(server.Config{
