@@ -858,3 +858,39 @@ func (c *counting) Claim(ctx context.Context, calls []*queues.ClaimCall) {
 	c.claims.Add(int64(len(calls)))
 	c.Store.Claim(ctx, calls)
 }
+
+// TestManyConsumers: what comes for a thousand consumers reaches each, by messages and by bytes, without waiting for
+// the look that is for what was not told.
+func TestManyConsumers(t *testing.T) {
+	for _, c := range []queues.ConsumerConfig{{}, {Session: "s"}, {Prefetch: 5, PrefetchBytes: 1}} {
+		run(t, queues.BrokerConfig{}, func(t *testing.T, n *node) {
+			n.queue("q", queues.Config{})
+			var workers []*worker
+			for i := range 1000 {
+				c := c
+				if c.Session != "" {
+					c.Session = fmt.Sprint("s", i)
+				}
+				workers = append(workers, n.worker("q", c))
+			}
+			began := time.Now()
+			drafts := make([]*queues.Draft, 1000)
+			for i := range drafts {
+				drafts[i] = draft(fmt.Sprint(i))
+			}
+			if _, err := n.Publish(t.Context(), "q", drafts...); err != nil {
+				t.Fatal(err)
+			}
+			for i, w := range workers {
+				if got := w.take(); len(got) != 1 {
+					t.Fatalf("worker %d has %d messages", i, len(got))
+				}
+			}
+			n.publish("q", "waits")
+			n.counts("q", "ready 1 scheduled 0 leased 1000 blocked 0 dead 0")
+			if took := time.Since(began); took > 0 {
+				t.Errorf("it took %v", took)
+			}
+		})
+	}
+}

@@ -254,7 +254,7 @@ func (c *Consumer) Resume() { c.lane.kick() }
 
 // credit is how many messages more, and bytes if they are bounded, the consumer may get. The lane is locked.
 func (c *Consumer) credit() (messages, bytes int) {
-	if c.closed || c.draining || !c.started || c.cfg.Alive != nil && !c.cfg.Alive() {
+	if c.closed || c.draining || !c.started {
 		return 0, 0
 	}
 	messages = max(c.prefetch-len(c.held), 0)
@@ -266,7 +266,7 @@ func (c *Consumer) credit() (messages, bytes int) {
 			return 0, 0
 		}
 	}
-	if messages > 0 && c.cfg.Open != nil && !c.cfg.Open() {
+	if messages == 0 || c.cfg.Alive != nil && !c.cfg.Alive() || c.cfg.Open != nil && !c.cfg.Open() {
 		return 0, 0
 	}
 	return messages, bytes

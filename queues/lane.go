@@ -18,6 +18,7 @@ type lane struct {
 	cfg       Config
 	consumers []*Consumer
 	next      int // whose turn it is
+	width     int // how many consumers a claim is for at most; less than narrow: narrow
 	held      map[Ref]*hold
 	claiming  bool          // a claim is under way, or waits for its turn
 	again     bool          // something has changed since
@@ -41,6 +42,10 @@ const (
 	maxTake  = 1 << 20 // bytes of payloads, of messages or of an inbox's entries; the last one may reach beyond
 )
 
+// narrow is for how many consumers a claim is to begin with: each claim that gets all it wants makes the next one twice as
+// wide. So a message that comes now and then doesn't cost a look at, or a want for, each of a thousand that wait.
+const narrow = 16
+
 func newLane(b *Broker, queue string) *lane {
 	return &lane{b: b, queue: queue, held: map[Ref]*hold{}, binding: make(chan struct{}, 1)}
 }
@@ -52,6 +57,7 @@ type plan struct {
 	consumers [][]*Consumer // whose each want is
 	total     int
 	bounded   bool // by bytes: the store doesn't tell of more when they are reached
+	partial   bool // more consumers may have credit
 	turn      bool // as of the lane, until it is done
 	sent      time.Time
 	parking   []func(error) // of sessions: what it gets may have to be parked
@@ -137,8 +143,12 @@ func (l *lane) wants() *plan {
 	p := &plan{lane: l, call: &ClaimCall{Queue: l.queue, Node: l.b.cfg.Node, MaxBytes: maxTake, Wait: true}}
 	left := maxClaim
 	plain := -1 // the want of all that are alike
-	n := len(l.consumers)
+	n, width := len(l.consumers), max(l.width, narrow)
 	for i := range n {
+		if width == 0 || left == 0 {
+			p.partial = true
+			break
+		}
 		c := l.consumers[(l.next+i)%n]
 		messages, bytes := c.credit()
 		if messages = min(messages, left); messages == 0 {
@@ -149,6 +159,7 @@ func (l *lane) wants() *plan {
 		if c.cfg.Session != "" {
 			p.parking = append(p.parking, l.b.parking.add(l.queue, c.cfg.Session))
 		}
+		width--
 		if c.cfg.Session == "" && bytes == 0 && !c.cfg.AtMostOnce {
 			if plain >= 0 {
 				p.call.Wants[plain].Messages += messages
@@ -330,13 +341,14 @@ func (l *lane) claimed(p *plan) {
 	}
 	var out []delivery
 	var orphans []*hold
-	got, bytes := 0, 0
+	got, bytes, sated := 0, 0, false
 	l.mu.Lock()
 	l.failures = 0
 	l.cfg.Lease = p.call.Lease
 	for i := range p.call.Wants {
 		w := &p.call.Wants[i]
 		got += len(w.Got)
+		sated = sated || w.Bytes > 0 && sizes(w.Got) >= w.Bytes
 		consumers := p.consumers[i]
 		first := len(out)
 		for _, c := range consumers {
@@ -369,7 +381,13 @@ func (l *lane) claimed(p *plan) {
 	}
 
 	l.mu.Lock()
-	more := got > 0 && got >= p.total || bytes >= maxTake || l.again || l.doubtful || l.freed && p.bounded
+	all := got > 0 && got >= p.total
+	more := all || bytes >= maxTake || sated && p.partial || l.again || l.doubtful || l.freed && p.bounded
+	if all {
+		l.width = min(2*max(l.width, narrow), maxClaim)
+	} else {
+		l.width = 0
+	}
 	l.claiming = false
 	l.waiting = !more && !p.bounded
 	if !more && got < p.total {
@@ -384,6 +402,13 @@ func (l *lane) claimed(p *plan) {
 		l.kick()
 	}
 	l.b.leave(l)
+}
+
+func sizes(ms []*Message) (n int) {
+	for _, m := range ms {
+		n += m.Payload.Size()
+	}
+	return n
 }
 
 // pick returns the next consumer that can take a message; turn is where to go on. The lane is locked.
