@@ -30,10 +30,11 @@ func read(t *testing.T, name string) string {
 	return string(text)
 }
 
-// TestCode: every piece of Go in the guides is in code_test.go.
+// TestCode: every piece of Go in the guides is in code_test.go or queues_code_test.go. The JavaScript of
+// queues.md is run by tests/e2e/queues-recipes.test.mjs.
 func TestCode(t *testing.T) {
-	code := folded(read(t, "code_test.go"))
-	for _, guide := range []string{"from-googollee.md", "from-node.md"} {
+	code := folded(read(t, "code_test.go") + read(t, "queues_code_test.go"))
+	for guide, least := range map[string]int{"from-googollee.md": 40, "from-node.md": 40, "queues.md": 3} {
 		text := read(t, guide)
 		found := 0
 		check := func(piece string) {
@@ -67,7 +68,7 @@ func TestCode(t *testing.T) {
 				}
 			}
 		}
-		if found < 40 {
+		if found < least {
 			t.Errorf("%s: only %d pieces of code were found", guide, found)
 		}
 	}

@@ -1,0 +1,59 @@
+package docs_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/roomcast/roomcast/queues"
+	"github.com/roomcast/roomcast/queues/pebblequeue"
+	"github.com/roomcast/roomcast/server"
+	"github.com/roomcast/roomcast/server/queueapi"
+)
+
+// The code of queues.md, for the compiler and TestCode.
+
+type Upload struct{ ID int }
+
+var (
+	errNotAnImage = errors.New("not an image")
+	errBusy       = errors.New("busy")
+)
+
+func queued(ctx context.Context, log *slog.Logger, policy queues.Authorize, makeThumb func(context.Context, Upload, uint64) error) {
+	store, err := pebblequeue.Open("data/queues", pebblequeue.Config{Logger: log})
+	broker, err := queues.NewBroker(ctx, queues.BrokerConfig{Store: store, Authorize: policy})
+	err = broker.Configure(ctx, "thumbs", queues.Config{MaxFailures: 3})
+
+	// produce
+	data, err := queues.JSON(Upload{ID: 7})
+	res, err := broker.PublishOne(ctx, "thumbs", &queues.Draft{ID: "up-7", Payload: data})
+
+	// consume: 8 at a time; nil is ack, an error is nack
+	c, err := broker.Consume(ctx, "thumbs", queues.ConsumerConfig{Prefetch: 8})
+	err = queues.Handle(c, func(ctx context.Context, m *queues.Message, u Upload) error {
+		switch err := makeThumb(ctx, u, m.Fence); {
+		case errors.Is(err, errNotAnImage):
+			return queues.RejectMessage(err) // dead now
+		case errors.Is(err, errBusy):
+			return queues.RetryAfter(time.Minute, err)
+		default:
+			return err
+		}
+	})
+
+	// inboxes and topics
+	sent, err := broker.InboxSend(ctx, &queues.Entry{Payload: data}, "shop-12", "shop-13")
+	err = broker.Subscribe(ctx, "shop-12", "news")
+	n, err := broker.TopicPublish(ctx, "news", &queues.Entry{Payload: data})
+	use(res, sent, n, err)
+}
+
+func queuedForClients(ctx context.Context, io *server.Server, broker *queues.Broker, user func(*server.Socket) string, socket *server.Socket) {
+	api := queueapi.Open(io.Of("/"), queueapi.Config{Broker: broker, Principal: user}) // user(s) says whom a socket belongs to
+	lobby := api.Durable(io.Of("/chat"), "lobby")
+	err := lobby.Join(ctx, socket)             // a member until lobby.Leave, connected or not
+	n, err := lobby.Emit(ctx, "said", "hello") // into each member's inbox: data is {room, event, args}
+	use(n, err)
+}

@@ -1,0 +1,90 @@
+// The recipes of docs/queues.md, run as they are there, but for the name of the queue.
+import { test } from "node:test";
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { io as client } from "client4";
+import { next, until } from "./lib/clients.mjs";
+import { startProgram } from "./lib/program.mjs";
+import { reference } from "./lib/server.mjs";
+
+const guide = readFileSync(new URL("../../docs/queues.md", import.meta.url), "utf8");
+const recipes = [...guide.matchAll(/```js\n(.*?)```/gs)].map(([, code]) => code.replaceAll('"thumbs"', '"demo"'));
+const recipe = (mark) => recipes.filter((code) => code.includes(mark));
+
+/** Runs a recipe with what it takes for granted. */
+function run(mark, given) {
+  const found = recipe(mark);
+  assert.equal(found.length, 1, `recipes with ${mark}`);
+  const AsyncFunction = (async () => {}).constructor;
+  return new AsyncFunction(...Object.keys(given), found[0])(...Object.values(given));
+}
+
+test("the recipes of docs/queues.md", { skip: reference && "the official server has none", timeout: 60_000 }, async (t) => {
+  const server = await startProgram();
+  const sockets = [];
+  const io = (url, options) => {
+    const socket = client(url, { transports: ["websocket"], forceNew: true, reconnectionDelay: 20, ...options });
+    sockets.push(socket);
+    return socket;
+  };
+  const leave = () => sockets.splice(0).forEach((socket) => socket.close());
+  const produce = (id) => run("retries:", { io, url: server.url, auth: { name: "shop" }, id, backOff: assert.fail });
+  try {
+    assert.equal(recipes.length, 3);
+
+    await t.test("a producer and a worker, which fails once, and loses its connection while it works", async () => {
+      const done = [];
+      let socket;
+      const makeThumb = async ({ id }, fence) => {
+        assert.ok(fence > 0);
+        if (id === "b" && !done.includes("b failed")) {
+          done.push("b failed");
+          throw new Error("no paper");
+        }
+        if (id === "c") {
+          socket.io.engine.close();
+          await next(socket, "connect");
+        }
+        done.push(id);
+      };
+      socket = io(server.url, { auth: { name: "worker" } });
+      await run("queue:consume", { socket, WORKER_ID: "w-1", makeThumb, console: { log() {} } });
+      await next(socket, "connect");
+      for (const id of ["a", "b", "c", "a"]) await produce(id); // the last is known
+      await until(() => done.length === 4, "all done", 20_000);
+      assert.deepEqual(done.sort(), ["a", "b", "b failed", "c"]);
+      await until(async () => {
+        const stats = await socket.emitWithAck("queue:stats", { queue: "demo" });
+        return stats.leased + stats.ready + stats.scheduled + stats.dead === 0;
+      }, "an empty queue");
+      leave();
+    });
+
+    await t.test("an inbox that knows what it has seen", async () => {
+      const localStorage = {};
+      const shown = [];
+      const sender = io(server.url, { auth: { name: "hub" } });
+      const send = (text) => sender.emitWithAck("inbox:send", { to: ["Ada"], data: text });
+      const visit = async () => {
+        const socket = io(server.url, { auth: { name: "Ada" } });
+        await run("inbox:open", { socket, localStorage, show: (data) => shown.push(data), reloadEverything: assert.fail });
+        return socket;
+      };
+      await send("one");
+      const first = await visit();
+      await until(() => shown.length === 1, "the first");
+      await send("two");
+      await until(() => shown.length === 2, "the second");
+      first.close();
+      await send("three");
+      await visit();
+      await until(() => shown.length === 3, "what came meanwhile");
+      assert.deepEqual(shown, ["one", "two", "three"]);
+      assert.equal(JSON.parse(localStorage.seen).seq, 3);
+      leave();
+    });
+  } finally {
+    leave();
+    await server.stop();
+  }
+});
