@@ -9,7 +9,7 @@ local function line()
 	if id == S.line then return end
 	if S.line ~= '' then S.seq = S.seq + 1048576 end
 	S.line = id
-	S.fence = math.max(S.fence + 1048576, (now - 1700000000000) * 2048)
+	S.fence = math.max(S.fence, (now - 1700000000000) * 2048) + 1048576 -- the later history leaps further
 end
 
 -- pop takes up to n numbers of the highest priority off the ready ones.
