@@ -142,7 +142,10 @@ function mixed(set) {
       assert.deepEqual(r, { error: null, answers: [] });
       other.removeAllListeners("q").on("q", (done) => done()); // without an argument
       more.removeAllListeners("q"); // never
-      r = await here.do("call", { event: "q", rooms: [other.id, more.id], timeout: 300 });
+      for (const timeout of [300, 3000, 15_000]) { // long enough for one to answer in time
+        r = await here.do("call", { event: "q", rooms: [other.id, more.id], timeout });
+        if (r.answers.length > 0) break;
+      }
       assert.ok(r.error, "no error though one is silent");
       assert.deepEqual(r.answers, [null]);
       more.close();

@@ -21,7 +21,7 @@ process.on("exit", () => {
 export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** Waits until f returns something true, and returns it. */
-export async function until(f, what, ms = 10_000) {
+export async function until(f, what, ms = 20_000) {
   for (const end = Date.now() + ms; ; await sleep(10)) {
     const v = await f();
     if (v) return v;

@@ -21,7 +21,7 @@ const cards = ({ id }, lane) =>
 async function card(visitor, lane, wanted) {
   let found;
   const is = (one) => Object.entries(wanted).every(([key, value]) => one[key] === value);
-  await until(async () => (found = (await cards(visitor, lane)).find(is)), `${visitor.name} sees ${JSON.stringify(wanted)} in ${lane}`, 15_000);
+  await until(async () => (found = (await cards(visitor, lane)).find(is)), `${visitor.name} sees ${JSON.stringify(wanted)} in ${lane}`);
   return found;
 }
 

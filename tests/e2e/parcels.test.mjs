@@ -32,7 +32,7 @@ test("the story of the parcels", { skip: reference && "it is ours" }, async (t) 
     children.push(child);
     child.lines = [];
     for (const stream of [child.stdout, child.stderr]) createInterface({ input: stream }).on("line", (line) => child.lines.push(line));
-    child.said = (pattern) => until(() => child.lines.find((line) => pattern.test(line)), `${pattern} from ${args}: ${child.lines.join("\n")}`, 15_000);
+    child.said = (pattern) => until(() => child.lines.find((line) => pattern.test(line)), `${pattern} from ${args}: ${child.lines.join("\n")}`);
     return child;
   };
   const server = start(join(dir, "parcels"), ["--listen", "127.0.0.1:0", "--data", join(dir, "data")]);
@@ -67,7 +67,7 @@ test("the story of the parcels", { skip: reference && "it is ours" }, async (t) 
   }
   await ask(shop, "hand in", { id: "p1", to: "Street 1" }); // again: it is stored once
   await driver("7").said(/on the road/);
-  await until(() => happened.length === 3, "three delivered", 15_000);
+  await until(() => happened.length === 3, "three delivered");
   assert.equal(inbox.length, 0);
   const [opened] = await ask(shop, "inbox:open", {});
   assert.equal(opened.ok, true);

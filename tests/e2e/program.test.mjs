@@ -112,7 +112,7 @@ test("the program's demo", { skip: reference && "the official server has no such
 
     await t.test("it ends in order: clients see their transport close", async () => {
       const all = await Promise.all([visit("2.5", "websocket"), visit("3.1", "polling"), visit("4.8", "upgrade")]);
-      const ends = all.map(([socket]) => next(socket, "disconnect", 15_000));
+      const ends = all.map(([socket]) => next(socket, "disconnect"));
       await server.stop();
       for (const end of ends) assert.match((await end)[0], /^transport (close|error)$/);
     });

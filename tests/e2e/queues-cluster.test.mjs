@@ -110,7 +110,7 @@ test("queues on three nodes", { skip, timeout: 90_000 }, async (t) => {
       });
       await must(other, "queue:consume", { queue, prefetch: 10 });
       await cluster.nodes[2].kill();
-      await until(() => moved.length === 3, "moved", 15_000);
+      await until(() => moved.length === 3, "moved");
       assert.deepEqual(moved.sort(), held.sort().map((id) => [id, 2]));
     });
   } finally {

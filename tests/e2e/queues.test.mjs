@@ -241,7 +241,7 @@ test("queues and inboxes", { skip: reference && "the official server has none" }
       const address = server.address;
       await server.kill();
       server = await startProgram({ listen: address, flags: ["--eio3", "--data", data] });
-      await until(() => producer.connected, "reconnected", 15_000);
+      await until(() => producer.connected, "reconnected");
       const worker = await visit("2.5", "websocket", "w");
       const got = work(worker);
       await must(worker, "queue:consume", { queue, prefetch: 50 });

@@ -205,7 +205,7 @@ const scenarios = [
       if (reference) await ask(p.watcher, "reason", p.id);
       proxy.mend();
       await c.connected(p.socket);
-      await until(() => p.words.length >= 301, `all events (have ${p.words.length})`, 15_000);
+      await until(() => p.words.length >= 301, `all events (have ${p.words.length})`);
       await settle(p.socket);
       assert.equal(p.socket.recovered, true);
       same(p.words, Array.from({ length: 301 }, (_, i) => [i - 1]));

@@ -20,7 +20,7 @@ export const modes = {
   upgrade: { transports: ["polling", "websocket"] },
 };
 
-const patience = 8_000; // longest wait for anything that must happen
+const patience = 20_000; // longest wait for anything that must happen: a busy machine needs long
 
 /** Rejects with what was awaited when it takes too long. */
 export function within(promise, what, ms = patience) {

@@ -49,13 +49,13 @@ function toolkit() {
     return value;
   };
   window.within = (promise, what) =>
-    Promise.race([promise, new Promise((_, no) => setTimeout(() => no(new Error(`no ${what} within 8 s`)), 8000))]);
+    Promise.race([promise, new Promise((_, no) => setTimeout(() => no(new Error(`no ${what} within 20 s`)), 20_000))]);
   window.ask = (socket, event, ...args) =>
     within(new Promise((resolve) => socket.emit(event, ...args, (...answer) => resolve(answer))), `answer to ${event}`);
   window.until = async (check, what) => {
-    const end = Date.now() + 8000;
+    const end = Date.now() + 20_000;
     while (!check()) {
-      if (Date.now() > end) throw new Error(`not within 8 s: ${what}`);
+      if (Date.now() > end) throw new Error(`not within 20 s: ${what}`);
       await new Promise((resolve) => setTimeout(resolve, 5));
     }
   };

@@ -11,6 +11,7 @@ export async function visit(browser, url, name, { query = "", ...options } = {})
   const context = await browser.newContext(options);
   const page = await context.newPage();
   page.setDefaultTimeout(10_000);
+  page.setDefaultNavigationTimeout(20_000);
   const visitor = { name, context, page, complained: complaints(page), id: (testid) => page.getByTestId(testid) };
   await page.goto(`${url}/?name=${encodeURIComponent(name)}${query}`);
   await inside(visitor);
@@ -20,7 +21,7 @@ export async function visit(browser, url, name, { query = "", ...options } = {})
 /** Waits until a visitor has the state "connected" and is in the list of the tab shown. */
 export async function inside({ page, name }) {
   const members = page.locator('[data-testid="member"]:visible');
-  await until(async () => (await state({ page })) === "connected" && (await names(members)).includes(name), `${name} inside`, 15_000);
+  await until(async () => (await state({ page })) === "connected" && (await names(members)).includes(name), `${name} inside`);
 }
 
 export const state = ({ page }) => page.getByTestId("state").getAttribute("data-state");
@@ -34,7 +35,7 @@ const names = (members) => members.evaluateAll((list) => list.map((member) => me
 /** Waits until exactly these are in the list. */
 export async function sees(visitor, ...expected) {
   const wanted = [...expected].sort().join();
-  await until(async () => (await present(visitor)).join() === wanted, `${visitor.name} sees ${wanted}`, 15_000);
+  await until(async () => (await present(visitor)).join() === wanted, `${visitor.name} sees ${wanted}`);
 }
 
 export async function say({ page }, text) {
