@@ -1,13 +1,14 @@
 package redistest
 
 import (
+	"math/rand/v2"
 	"net"
 	"sync"
 	"time"
 )
 
 // Link is a TCP connection between a program and a server that tests can cut,
-// hold up and slow down. Its methods may be called at any time.
+// hold up and slow down, in one direction or both. Its methods may be called at any time.
 type Link struct {
 	Addr string // where to connect to
 
@@ -16,12 +17,22 @@ type Link struct {
 	mu   sync.Mutex
 	cond *sync.Cond
 	cut  bool
-	held bool
+	held [2]bool // by direction
 	wait time.Duration
-	ends map[net.Conn]struct{}
+	loss float64
+	ends map[net.Conn]*pair
 	done bool
 	run  sync.WaitGroup
 }
+
+// The directions.
+const (
+	toServer = iota
+	toProgram
+)
+
+// pair is one connection: its two ends. Guarded by the link's lock.
+type pair struct{ forgotten bool }
 
 // NewLink returns a link to a server's address, which ends with the test.
 func NewLink(t TB, to string) *Link {
@@ -40,7 +51,7 @@ func OpenLink(to string) (*Link, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Link{Addr: ln.Addr().String(), to: to, ln: ln, ends: map[net.Conn]struct{}{}}
+	l := &Link{Addr: ln.Addr().String(), to: to, ln: ln, ends: map[net.Conn]*pair{}}
 	l.cond = sync.NewCond(&l.mu)
 	l.run.Go(l.accept)
 	return l, nil
@@ -68,18 +79,37 @@ func (l *Link) Break() {
 func (l *Link) To(addr string) { l.change(func() { l.to = addr }) }
 
 // Hold lets nothing pass, in either direction, without breaking anything. Release undoes it.
-func (l *Link) Hold() { l.change(func() { l.held = true }) }
+func (l *Link) Hold() { l.change(func() { l.held = [2]bool{true, true} }) }
 
-// Release undoes Hold.
-func (l *Link) Release() { l.change(func() { l.held = false }) }
+// HoldRequests is Hold of what the program sends.
+func (l *Link) HoldRequests() { l.change(func() { l.held[toServer] = true }) }
+
+// HoldReplies is Hold of what the server sends.
+func (l *Link) HoldReplies() { l.change(func() { l.held[toProgram] = true }) }
+
+// Release undoes Hold, HoldRequests and HoldReplies.
+func (l *Link) Release() { l.change(func() { l.held = [2]bool{} }) }
 
 // Slow delays what passes.
 func (l *Link) Slow(by time.Duration) { l.change(func() { l.wait = by }) }
 
+// Lose has that part of what passes, from 0 to 1, come later and what follows it wait, as if packets were lost and
+// sent again: by 200 to 800 ms.
+func (l *Link) Lose(part float64) { l.change(func() { l.loss = part }) }
+
+// Forget leaves all connections that there are half open: nothing passes any more, and neither end is told. New ones work.
+func (l *Link) Forget() {
+	l.change(func() {
+		for _, p := range l.ends {
+			p.forgotten = true
+		}
+	})
+}
+
 // Close ends the link.
 func (l *Link) Close() {
 	_ = l.ln.Close()
-	l.change(func() { l.done, l.held = true, false })
+	l.change(func() { l.done, l.held = true, [2]bool{} })
 	l.Break()
 	l.run.Wait()
 }
@@ -116,11 +146,12 @@ func (l *Link) join(a net.Conn) {
 		l.mu.Unlock()
 		return
 	}
-	l.ends[a], l.ends[b] = struct{}{}, struct{}{}
+	p := &pair{}
+	l.ends[a], l.ends[b] = p, p
 	l.mu.Unlock()
 	var both sync.WaitGroup
-	both.Go(func() { l.pass(b, a) })
-	l.pass(a, b)
+	both.Go(func() { l.pass(p, toServer, b, a) })
+	l.pass(p, toProgram, a, b)
 	both.Wait()
 	l.mu.Lock()
 	delete(l.ends, a)
@@ -129,19 +160,22 @@ func (l *Link) join(a net.Conn) {
 }
 
 // pass copies in one direction until that ends, and then ends the other, too.
-func (l *Link) pass(to, from net.Conn) {
+func (l *Link) pass(p *pair, direction int, to, from net.Conn) {
 	defer to.Close()
 	defer from.Close()
 	buf := make([]byte, 64<<10)
 	for {
 		n, err := from.Read(buf)
 		l.mu.Lock()
-		for l.held {
+		for l.held[direction] && !p.forgotten {
 			l.cond.Wait()
 		}
-		wait := l.wait
+		wait, forgotten := l.wait, p.forgotten
+		if rand.Float64() < l.loss {
+			wait += 200*time.Millisecond + rand.N(600*time.Millisecond)
+		}
 		l.mu.Unlock()
-		if n > 0 {
+		if n > 0 && !forgotten {
 			time.Sleep(wait)
 			if _, err := to.Write(buf[:n]); err != nil {
 				return

@@ -4,6 +4,7 @@ package redistest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -15,6 +16,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/roomcast/roomcast/internal/skew"
 )
 
 // TB is what is needed of a testing.TB. Programs bring one of their own.
@@ -35,10 +38,12 @@ type Server struct {
 	dir      string
 	args     []string
 	sentinel bool
+	skewed   bool
 
 	mu      sync.Mutex
 	cmd     *exec.Cmd
 	done    chan struct{} // closed when cmd has ended
+	clock   *skew.Clock   // if it is skewed
 	primary *Server       // nil: it is none's replica
 	admin   *redis.Client // nil: not needed yet
 }
@@ -54,6 +59,27 @@ func Start(t TB, args ...string) *Server {
 	t.Cleanup(s.Kill)
 	s.Restart()
 	return s
+}
+
+// StartWithClock is Start of a server whose clock can be set; where that can't be done the test is skipped.
+func StartWithClock(t TB, args ...string) *Server {
+	t.Helper()
+	s := &Server{Addr: freeAddr(t), t: t, dir: t.TempDir(), args: args, skewed: true}
+	binary(t)
+	t.Cleanup(s.Kill)
+	s.Restart()
+	return s
+}
+
+// SetClock has the server's clock, which StartWithClock allows to set, be fast by d, or slow if d is negative, until
+// it ends.
+func (s *Server) SetClock(d time.Duration) {
+	s.t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.clock.Set(d); err != nil {
+		s.t.Fatal(err)
+	}
 }
 
 // binary returns the server's path, or skips the test.
@@ -76,6 +102,9 @@ func binary(t TB) string {
 
 // URL returns the server's address as a redis:// URL.
 func (s *Server) URL() string { return "redis://" + s.Addr }
+
+// Dir returns the folder with the server's data.
+func (s *Server) Dir() string { return s.dir }
 
 // Client returns a client that is closed with the test.
 func (s *Server) Client() *redis.Client {
@@ -121,7 +150,8 @@ func (s *Server) start(deadline time.Time) error {
 	}
 	cmd := exec.Command(binary(s.t), args...)
 	cmd.SysProcAttr = dieWithUs()
-	if err := cmd.Start(); err != nil {
+	err := s.launch(cmd)
+	if err != nil {
 		return err
 	}
 	done := make(chan struct{})
@@ -145,6 +175,20 @@ func (s *Server) start(deadline time.Time) error {
 			return fmt.Errorf("redis-server doesn't answer: %w", err)
 		}
 	}
+}
+
+func (s *Server) launch(cmd *exec.Cmd) (err error) {
+	if !s.skewed {
+		return cmd.Start()
+	}
+	if s.clock != nil {
+		_ = s.clock.Close()
+	}
+	s.clock, err = skew.Start(cmd)
+	if errors.Is(err, skew.ErrUnsupported) {
+		s.t.Skip(err)
+	}
+	return err
 }
 
 // Kill ends the server with SIGKILL and waits for its end. What it had not
