@@ -129,9 +129,17 @@ func (c *Client) Purge(ctx context.Context, queue string, dead bool) (total int,
 	if err := c.queue(ctx, Admin, queue); err != nil {
 		return 0, err
 	}
+	st, err := c.b.store.Stats(ctx, queue) // what comes meanwhile isn't meant: it might never end
+	if err != nil {
+		return 0, err
+	}
+	there := st.Ready + st.Scheduled + st.Blocked + st.Leased // some of which may come back
+	if dead {
+		there = st.Dead
+	}
 	for {
 		n, err := c.b.store.Purge(ctx, queue, dead)
-		if total += n; n == 0 || err != nil {
+		if total += n; n == 0 || total >= there || err != nil {
 			return total, err
 		}
 	}
