@@ -118,6 +118,9 @@ func examine(ctx context.Context, server *redis.Client) (canFsync, error) {
 	if in["aof_enabled"] != "1" {
 		return never, nil
 	}
+	if in.unwritten() {
+		rewrite(ctx, server)
+	}
 	if in.version() >= 702 {
 		return waitAOF, nil
 	}
@@ -128,7 +131,21 @@ func examine(ctx context.Context, server *redis.Client) (canFsync, error) {
 	return never, nil
 }
 
-// memory keeps an eye on how full the servers are.
+// unwritten reports whether a server has a log that it hasn't written anew since it was started.
+//
+// That matters after a power cut. What is left of a transaction, such as what a script wrote, at the end of the log Redis
+// doesn't apply, but if it ends within a command Redis leaves those before it in the log: after the next
+// restart they are done, with what follows, and half of a script has happened (as of Redis 7.0.15, and later). A log that is
+// written anew doesn't have them.
+func (in info) unwritten() bool {
+	return in["aof_enabled"] == "1" && in["aof_last_rewrite_time_sec"] == "-1" && in["aof_rewrite_in_progress"] == "0" && in["aof_rewrite_scheduled"] == "0"
+}
+
+func rewrite(ctx context.Context, server *redis.Client) {
+	server.BgRewriteAOF(ctx) // where that isn't allowed, it is for whoever runs the server to see to it
+}
+
+// memory keeps an eye on how full the servers are, and on their logs.
 type memory struct {
 	share float64
 
@@ -168,7 +185,10 @@ func (m *memory) look(c *client) {
 	defer cancel()
 	full := map[string]bool{}
 	err := c.servers(ctx, func(ctx context.Context, server *redis.Client) error {
-		in, err := readInfo(ctx, server, "memory")
+		in, err := readInfo(ctx, server, "memory", "persistence")
+		if err == nil && in.unwritten() {
+			rewrite(ctx, server)
+		}
 		if most := in.number("maxmemory"); err == nil && most > 0 && float64(in.number("used_memory")) > m.share*float64(most) {
 			full[server.Options().Addr] = true
 		}

@@ -20,6 +20,7 @@ end
 local window = math.floor(now / 300000)
 local function known(id)
 	return call('HGET', I .. ':ids' .. window, id) or call('HGET', I .. ':ids' .. window - 1, id)
+		or call('HGET', I .. ':ids' .. window + 1, id) -- the clock was set back
 end
 
 local values, dropped = {}, 0

@@ -80,7 +80,10 @@ local function shift(n)
 	end
 	while n > 0 do
 		local vs = call('LPOP', I, math.min(n, 500))
-		if not vs then break end
+		if not vs then
+			M.n, M.bytes, M.base = 0, 0, M.last + 1 -- whatever was said before
+			break
+		end
 		for _, v in ipairs(vs) do gone(v) end
 		n = n - #vs
 	end

@@ -312,7 +312,7 @@ end
 -- turn moves on to the window of ids that now is in.
 local function turn()
 	if C.dedupe <= 0 then return end
-	if S.idStart == 0 then
+	if S.idStart == 0 or S.idStart > now then -- or the clock was set back
 		S.idStart = now
 		return
 	end
@@ -363,7 +363,7 @@ end
 local function allowance()
 	if C.rate <= 0 then return math.huge end
 	local interval = 1000 / C.rate
-	if S.allowed < now then S.allowed = now end
+	S.allowed = math.min(math.max(S.allowed, now), now + C.burst * interval) -- it is further only if the clock was set back
 	return math.floor((now + C.burst * interval - S.allowed) / interval + 1e-6)
 end
 

@@ -15,9 +15,12 @@ if C.publishPaused == 1 then
 	return { err = 'PAUSED publishing is paused' }
 end
 turn()
-if string.find(Q, '{q:$', 1, true) then line() end -- its numbers are used elsewhere
-
 local count, dropped, results = tonumber(ARGV[3]), 0, {}
+
+-- Numbers that are used elsewhere, or are what a message is known by, must not come again when Redis has lost the last ones.
+local numbered = string.find(Q, '{q:$', 1, true)
+for i = 5, 2 + 3 * count, 3 do numbered = numbered or ARGV[i] == '' end
+if numbered then line() end
 
 -- Ids that are known, of two windows.
 local known = {}

@@ -15,10 +15,12 @@ for i, k in ipairs(#ids > 0 and call('HMGET', Q .. ':tries', unpack(ids)) or {})
 
 -- Acknowledged ones that were leased are deleted together.
 local acked, short, left = {}, {}, {}
+local ENDED = 0
 
 local function settle(id, rest)
 	local k = happened[id]
-	if not k then return 2 end
+	if k == ENDED then return 2 end
+	if not k then return call('HEXISTS', Q .. ':messages', id) == 1 and 1 or 2 end -- the hand-out was lost, with Redis' power
 	local outcome, fence, delay, grace, wanted, text = struct.unpack('>BI7i8I6Hc0Hc0', rest)
 	local state, flags, current, _, _, size, _, key, node, session = struct.unpack(TRIES, k)
 	if fence ~= current or wanted ~= '' and (state == WAITING or node ~= wanted) then return 1 end
@@ -29,7 +31,7 @@ local function settle(id, rest)
 			left[session] = left[session] or {}
 			table.insert(left[session], id)
 		end
-		happened[id] = nil
+		happened[id] = ENDED
 		S.acked = S.acked + 1
 		S.bytes = S.bytes - size
 		free(id, key)

@@ -1,0 +1,161 @@
+package redisqueue_test
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/roomcast/roomcast/internal/redistest"
+	"github.com/roomcast/roomcast/queues"
+	"github.com/roomcast/roomcast/queues/redisqueue"
+)
+
+// logOf waits until a server has written its log anew, as the store asks it to after each start, and returns the file
+// to which it appends.
+func logOf(n node, server *redistest.Server) string {
+	n.Helper()
+	eventually(n, "the log is written anew", func() bool {
+		n.publish()
+		text := server.Client().Info(n.Context(), "persistence").Val()
+		return !strings.Contains(text, "aof_last_rewrite_time_sec:-1") && strings.Contains(text, "aof_rewrite_in_progress:0")
+	})
+	var names []string
+	eventually(n, "there is one", func() bool {
+		names, _ = filepath.Glob(filepath.Join(server.Dir(), "appendonlydir", "*.incr.aof"))
+		return len(names) == 1
+	})
+	return names[0]
+}
+
+func lengthOf(t testing.TB, name string) int64 {
+	t.Helper()
+	info, err := os.Stat(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info.Size()
+}
+
+// Power fails, and what was not synced is gone: a message that was handed out and one that was stored. Receipts of
+// the former are void and not those of something that was settled; the number, and so the name, of the latter isn't given to
+// another message, which its consumers would take for one that they know.
+func TestPowerLoss(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always") // so that it is known what was written when
+	n := node{t, open(t, server.Client(), redisqueue.Config{})}
+	n.configure(queues.Config{})
+	n.publish(text("a"))
+	n.send(anEntry)
+	o := n.openInbox(nil)
+	log := logOf(n, server)
+	synced := lengthOf(t, log)
+	m := n.claim(1)[0]
+	lost := n.publish(text("b")).Results[0]
+	n.claim(1)
+	n.send(anEntry)
+	server.Kill()
+	if err := os.Truncate(log, synced); err != nil {
+		t.Fatal(err)
+	}
+	server.Restart()
+
+	expectCode(t, "a hand-out that was lost", n.settle(m.Ref(), queues.Ack), queues.CodeSuperseded)
+	c := &queues.ExtendCall{Queue: "q", Items: []queues.Ref{m.Ref()}}
+	n.Extend(t.Context(), []*queues.ExtendCall{c})
+	expectCode(t, "its lease", c.Results[0], queues.CodeSuperseded)
+	next := n.publish(text("c")).Results[0]
+	if next.ID == lost.ID || next.Seq <= lost.Seq {
+		t.Errorf("%s, number %d, after %s, number %d", next.ID, next.Seq, lost.ID, lost.Seq)
+	}
+	again := n.claim(9)
+	expect(t, "messages", len(again), 2)
+	expect(t, "the first", again[0].Seq, m.Seq)
+	if again[0].Fence <= m.Fence {
+		t.Errorf("fence %d after %d", again[0].Fence, m.Fence)
+	}
+	expect(t, "reason", n.openInbox(&queues.Position{Epoch: o.Epoch, Seq: 2}).Reason, queues.LostEpoch)
+}
+
+// Power fails in the middle of a write, wherever that is: what a script does is there or isn't, as a whole. Redis applied half
+// of it after another restart, when its log hadn't been written anew.
+func TestTornLog(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
+	n := node{t, open(t, server.Client(), redisqueue.Config{})}
+	n.configure(queues.Config{})
+	seed := rand.Uint64()
+	t.Log("seed ", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	stored, settled := 0, 0
+	for i := range 5 {
+		keyed := text("k")
+		keyed.Key = "k"
+		n.publish(text("a"), keyed, keyed)
+		stored += 3
+		for _, m := range n.claim(2) {
+			expectCode(t, "ack", n.settle(m.Ref(), queues.Ack), "")
+			settled++
+		}
+		log := logOf(n, server)
+		safe := lengthOf(t, log)
+		var maybe int
+		if i%2 == 0 {
+			maybe = len(n.publish(text("b"), keyed, text("c")).Results)
+		} else {
+			n.claim(3)
+		}
+		server.Kill()
+		b, err := os.ReadFile(log)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cut := safe + random.Int64N(int64(len(b))-safe)
+		whole := bytes.Count(b[safe:cut], []byte("\r\nEXEC\r\n"))
+		if err := os.Truncate(log, cut); err != nil {
+			t.Fatal(err)
+		}
+		server.Restart()
+		if whole > 0 { // all that was written by then is there
+			stored += maybe
+		}
+		n.Release(t.Context(), "q", "n", nil)
+		st := n.stats()
+		expect(t, fmt.Sprintf("messages after cut %d of %d", cut-safe, int64(len(b))-safe), st.Ready+st.Blocked, stored-settled)
+	}
+	for {
+		ms := n.claim(100)
+		if len(ms) == 0 {
+			break
+		}
+		for _, m := range ms {
+			expectCode(t, "ack", n.settle(m.Ref(), queues.Ack), "")
+			settled++
+		}
+	}
+	expect(t, "settled", settled, stored)
+}
+
+// An inbox counts more entries than there are: dropping the oldest kept Redis busy for ever.
+func TestInboxWithLessThanItSays(t *testing.T) {
+	t.Parallel()
+	rdb := redistest.Start(t).Client()
+	n := node{t, open(t, rdb, redisqueue.Config{})}
+	for range 1000 {
+		n.send(anEntry)
+	}
+	if err := rdb.LTrim(t.Context(), "roomcast:{i:i}", 0, 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	n.send(anEntry)
+	st, err := n.InboxStats(t.Context(), "i")
+	if err != nil {
+		t.Fatal(err)
+	}
+	expect(t, "entries", st.Len, 1)
+	n.openInbox(nil)
+	expect(t, "entries", len(n.read(anOwner).Entries), 1)
+}
