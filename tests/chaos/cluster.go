@@ -16,6 +16,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/roomcast/roomcast/internal/redistest"
+	"github.com/roomcast/roomcast/internal/skew"
 )
 
 // cluster is a Redis, nodes that reach it through links that can be cut, and their clients.
@@ -268,10 +269,12 @@ func (cl *cluster) close() {
 
 // redisServer is a redis-server of our own.
 type redisServer struct {
-	addr string
-	dir  string
-	args []string
-	cmd  *exec.Cmd
+	addr  string
+	dir   string
+	args  []string
+	cmd   *exec.Cmd
+	clock *skew.Clock   // nil: it can't be set
+	fast  time.Duration // by how much the clock is
 }
 
 func startRedis(args ...string) (*redisServer, error) {
@@ -289,12 +292,20 @@ func startRedis(args ...string) (*redisServer, error) {
 	return r, r.start()
 }
 
-func (r *redisServer) start() error {
+func (r *redisServer) start() (err error) {
 	_, port, _ := net.SplitHostPort(r.addr)
-	r.cmd = exec.Command("redis-server", append([]string{"--bind", "127.0.0.1", "--port", port, "--dir", r.dir, "--save", "", "--appendonly", "no"}, r.args...)...)
-	r.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := r.cmd.Start(); err != nil {
+	r.cmd, r.clock, err = startSkewed(func() *exec.Cmd {
+		cmd := exec.Command("redis-server", append([]string{"--bind", "127.0.0.1", "--port", port, "--dir", r.dir, "--save", "", "--appendonly", "no"}, r.args...)...)
+		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+		return cmd
+	})
+	if err != nil {
 		return err
+	}
+	if r.clock != nil {
+		if err := r.clock.Set(r.fast); err != nil {
+			return err
+		}
 	}
 	c := redis.NewClient(&redis.Options{Addr: r.addr, DisableIdentity: true, MaxRetries: -1})
 	defer c.Close()
@@ -306,9 +317,36 @@ func (r *redisServer) start() error {
 	return errors.New("redis-server at port " + strconv.Quote(port) + " doesn't answer")
 }
 
+// startSkewed starts a command whose clock can be set, or if that isn't possible here, as it is.
+func startSkewed(command func() *exec.Cmd) (*exec.Cmd, *skew.Clock, error) {
+	cmd := command()
+	clock, err := skew.Start(cmd)
+	if errors.Is(err, skew.ErrUnsupported) {
+		cmd = command()
+		err = cmd.Start()
+	}
+	return cmd, clock, err
+}
+
 func (r *redisServer) kill() {
 	_ = r.cmd.Process.Kill()
 	_ = r.cmd.Wait()
+	if r.clock != nil {
+		_ = r.clock.Close()
+		r.clock = nil
+	}
+}
+
+// setClock sets the clock, also for its next life.
+func (r *redisServer) setClock(fast time.Duration) error {
+	r.fast = fast
+	return r.clock.Set(fast)
+}
+
+func (r *redisServer) flushScripts() error {
+	c := redis.NewClient(&redis.Options{Addr: r.addr, DisableIdentity: true})
+	defer c.Close()
+	return c.ScriptFlush(context.Background()).Err()
 }
 
 func (r *redisServer) signal(s syscall.Signal) { _ = r.cmd.Process.Signal(s) }

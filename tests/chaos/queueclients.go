@@ -74,6 +74,10 @@ func produce(ctx context.Context, rec *history.Recorder, l *line, perSecond floa
 			queue = "small"
 		case k == 1:
 			queue = "ring"
+		case k == 2:
+			queue = "brief"
+		case k == 3:
+			queue = "desk"
 		}
 		size := 1
 		if l.rnd.IntN(4) == 0 {
@@ -87,12 +91,13 @@ func produce(ctx context.Context, rec *history.Recorder, l *line, perSecond floa
 			d := letter{}
 			m := map[string]any{}
 			switch k := l.rnd.IntN(1000); {
-			case k < 3 && queue == "jobs":
+			case k < 3 && (queue == "jobs" || queue == "desk"):
 				d.Poison = "fails"
 				if k == 0 {
 					d.Poison = "kills"
 				}
 				e.ID += "-poison"
+			case queue == "desk": // who comes back from the dead comes last
 			case k < 400:
 				e.Key = fmt.Sprint(l.name, "/", l.rnd.IntN(6))
 				numbers[queue+e.Key]++
@@ -140,8 +145,36 @@ func produce(ctx context.Context, rec *history.Recorder, l *line, perSecond floa
 	}
 }
 
-// send sends to inboxes until ctx ends.
-func send(ctx context.Context, rec *history.Recorder, l *line, inboxes []string, every time.Duration) {
+// The inboxes, and the topics: each inbox is a member of one or both.
+var (
+	inboxes = []string{"in0", "in1", "in2", "in3", "in4", "in5"}
+	topics  = []string{"news", "sport"}
+)
+
+// subscribe makes inboxes members of topics.
+func subscribe(ctx context.Context, rec *history.Recorder, l *line) error {
+	for i, inbox := range inboxes {
+		for k, topic := range topics {
+			if (i+k)%3 == 0 {
+				continue
+			}
+			for {
+				err := l.call(ctx, "inbox:subscribe", map[string]any{"topic": topic, "inbox": inbox}, nil)
+				if err == nil {
+					break
+				}
+				if ctx.Err() != nil {
+					return fmt.Errorf("subscribe: %w", err)
+				}
+			}
+			rec.Add(history.Event{Kind: history.Member, Queue: inbox, Key: topic})
+		}
+	}
+	return nil
+}
+
+// send sends to inboxes and topics until ctx ends.
+func send(ctx context.Context, rec *history.Recorder, l *line, every time.Duration) {
 	defer l.close()
 	for n := 0; ctx.Err() == nil; n++ {
 		to := []string{inboxes[l.rnd.IntN(len(inboxes))]}
@@ -149,14 +182,25 @@ func send(ctx context.Context, rec *history.Recorder, l *line, inboxes []string,
 			to = inboxes
 		}
 		id := l.name + "-" + strconv.Itoa(n)
+		ask := map[string]any{"id": id, "data": map[string]any{"n": n}}
+		topic := ""
+		if l.rnd.IntN(4) == 0 {
+			topic = topics[l.rnd.IntN(len(topics))]
+			ask["topic"] = topic
+		} else {
+			ask["to"] = to
+		}
 		for {
 			began := history.Now()
 			var answer struct {
 				Seqs    map[string]uint64
 				Refused map[string]string
+				Tseq    uint64
 			}
-			err := l.call(context.WithoutCancel(ctx), "inbox:send", map[string]any{"to": to, "id": id, "data": map[string]any{"n": n}}, &answer)
-			if err != errNotAsked {
+			err := l.call(context.WithoutCancel(ctx), "inbox:send", ask, &answer)
+			if err != errNotAsked && topic != "" {
+				rec.Add(history.Event{Kind: history.Topic, Key: topic, ID: id, Call: began, Outcome: outcome(err), Seq: answer.Tseq})
+			} else if err != errNotAsked {
 				for _, name := range to {
 					e := history.Event{Kind: history.Send, Queue: name, ID: id, Call: began, Outcome: outcome(err), Seq: answer.Seqs[name]}
 					if code := answer.Refused[name]; code != "" {
@@ -209,7 +253,7 @@ func (o *owner) open(ctx context.Context) error {
 	}
 	type place struct {
 		Epoch, Seq, From, To uint64
-		ID                   string
+		ID, Topic            string
 	}
 	ready, closed := make(chan struct{}), make(chan struct{})
 	type entry struct {
@@ -223,7 +267,7 @@ func (o *owner) open(ctx context.Context) error {
 		_ = json.Unmarshal(data, &p)
 		switch event {
 		case "inbox:message":
-			o.rec.Add(history.Event{Kind: history.Entry, Queue: o.name, Conn: w.id, Epoch: p.Epoch, Seq: p.Seq, ID: p.ID})
+			o.rec.Add(history.Event{Kind: history.Entry, Queue: o.name, Conn: w.id, Epoch: p.Epoch, Seq: p.Seq, ID: p.ID, Key: p.Topic})
 			in <- entry{p, ack}
 		case "inbox:gap":
 			o.rec.Add(history.Event{Kind: history.Gap, Queue: o.name, Conn: w.id, Epoch: p.Epoch, Seq: p.From, To: p.To})

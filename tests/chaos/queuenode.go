@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -10,8 +9,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
-	"syscall"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -46,9 +43,10 @@ func runQueuePart(text string) error {
 
 // queueNode is a node with queues: in a folder of its own, or in Redis.
 type queueNode struct {
-	Addr  string
-	Data  string
-	Redis string
+	Addr       string
+	Data       string
+	Redis      string
+	Durability string
 }
 
 // The heartbeat is quick, so that who freezes is soon missed.
@@ -60,13 +58,17 @@ const (
 	inboxLen        = 200
 	smallLen        = 60
 	ringLen         = 40
+	briefTTL        = 400 * time.Millisecond
 )
 
-// queueConfigs are the queues: one for most of the work, one that is full at times, and one that forgets.
+// queueConfigs are the queues: one for most of the work, one that is full at times, one that forgets, one whose messages
+// die soon if nobody takes them, and one that is paused, purged and has its dead sent back.
 var queueConfigs = map[string]queues.Config{
 	"jobs":  {Lease: leaseTime, BackoffBase: 50 * time.Millisecond, BackoffMax: 500 * time.Millisecond},
 	"small": {Lease: leaseTime, BackoffBase: 50 * time.Millisecond, MaxLen: smallLen},
 	"ring":  {Lease: leaseTime, BackoffBase: 50 * time.Millisecond, MaxLen: ringLen, Overflow: queues.DropOldest},
+	"brief": {Lease: leaseTime, BackoffBase: 50 * time.Millisecond, BackoffMax: 500 * time.Millisecond, TTL: briefTTL, DeadLetterExpired: true},
+	"desk":  {Lease: leaseTime, BackoffBase: 50 * time.Millisecond, BackoffMax: 500 * time.Millisecond},
 }
 
 func (n *queueNode) run() error {
@@ -125,69 +127,10 @@ func (n *queueNode) store(ctx context.Context, log *slog.Logger) (queues.Store, 
 	}
 	rdb := redis.NewClient(&redis.Options{Addr: n.Redis, DisableIdentity: true, MaxRetries: -1})
 	for {
-		s, err := redisqueue.Open(ctx, rdb, redisqueue.Config{Durability: redisqueue.Fsync, Logger: log})
+		s, err := redisqueue.Open(ctx, rdb, redisqueue.Config{Durability: n.Durability, Logger: log})
 		if err == nil || ctx.Err() != nil {
 			return s, err
 		}
 		time.Sleep(50 * time.Millisecond)
-	}
-}
-
-// part is a process of ours, a node or a worker.
-type part struct {
-	name  string
-	cmd   *exec.Cmd
-	in    io.WriteCloser
-	ended chan struct{}
-}
-
-// startPart starts this program as p, and waits until it says that it runs.
-func startPart(name string, p queuePart) (*part, error) {
-	text, _ := json.Marshal(p)
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	r := &part{name: name, cmd: exec.Command(self), ended: make(chan struct{})}
-	r.cmd.Env = append(os.Environ(), queueEnv+"="+string(text))
-	r.cmd.Stderr = os.Stderr
-	r.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	out, err := r.cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	if r.in, err = r.cmd.StdinPipe(); err != nil {
-		return nil, err
-	}
-	if err := r.cmd.Start(); err != nil {
-		return nil, err
-	}
-	lines := bufio.NewReader(out)
-	if _, err := lines.ReadString('\n'); err != nil {
-		_ = r.cmd.Wait()
-		return nil, fmt.Errorf("%s ended at its start", name)
-	}
-	go func() {
-		_, _ = io.Copy(io.Discard, lines)
-		_ = r.cmd.Wait()
-		close(r.ended)
-	}()
-	return r, nil
-}
-
-func (r *part) signal(s syscall.Signal) { _ = r.cmd.Process.Signal(s) }
-
-func (r *part) kill() {
-	r.signal(syscall.SIGKILL)
-	<-r.ended
-}
-
-// stop ends it in good order.
-func (r *part) stop() {
-	_ = r.in.Close()
-	select {
-	case <-r.ended:
-	case <-time.After(10 * time.Second):
-		r.kill()
 	}
 }

@@ -3,18 +3,19 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
 
 	"github.com/roomcast/roomcast/internal/redistest"
+	"github.com/roomcast/roomcast/queues/redisqueue"
 	"github.com/roomcast/roomcast/tests/chaos/history"
 )
 
@@ -25,21 +26,27 @@ type queueRun struct {
 	dir     string // histories
 	data    string // the embedded store's; "": Redis
 	redis   *redisServer
-	links   []*redistest.Link
-	addrs   []string
+	sync    string            // Redis' appendfsync
+	links   []*redistest.Link // nodes to Redis
+	fronts  []*redistest.Link // clients to nodes
+	addrs   []string          // of fronts
+	ports   []string          // of nodes
 	nodes   []*part
 	workers []*part
 	rec     *history.Recorder
-	faults  int
+	faults  map[string]int // by name
 	seed    uint64
+	file    sizes // of Redis' log, with everysec
 }
 
-func runQueuesEmbedded(o options) error { return runQueues(o, false) }
-func runQueuesRedis(o options) error    { return runQueues(o, true) }
+func runQueuesEmbedded(o options) error { return runQueues(o, "") }
+func runQueuesRedis(o options) error    { return runQueues(o, "always") }
+func runQueuesEverysec(o options) error { return runQueues(o, "everysec") }
 
 // runQueues has producers, workers and owners of inboxes at work while bad things happen, and checks what they have seen.
-func runQueues(o options, onRedis bool) error {
-	q := &queueRun{o: o, seed: o.seed}
+// sync is how Redis syncs its log; without it, the store is embedded.
+func runQueues(o options, sync string) error {
+	q := &queueRun{o: o, seed: o.seed, sync: sync, faults: map[string]int{}}
 	if q.seed == 0 {
 		q.seed = uint64(time.Now().UnixNano())
 	}
@@ -50,7 +57,7 @@ func runQueues(o options, onRedis bool) error {
 		return err
 	}
 	defer q.close()
-	if err := q.start(onRedis); err != nil {
+	if err := q.start(); err != nil {
 		_ = os.RemoveAll(q.dir)
 		return err
 	}
@@ -60,21 +67,21 @@ func runQueues(o options, onRedis bool) error {
 	return os.RemoveAll(q.dir)
 }
 
-func (q *queueRun) start(onRedis bool) (err error) {
+func (q *queueRun) start() (err error) {
 	if q.rec, err = history.NewRecorder(q.dir, "main"); err != nil {
 		return err
 	}
 	n := 1
-	if onRedis {
+	if q.sync != "" {
 		n = q.o.nodes
-		if q.redis, err = startRedis("--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction"); err != nil {
+		if q.redis, err = startRedis("--appendonly", "yes", "--appendfsync", q.sync, "--auto-aof-rewrite-percentage", "0", "--maxmemory-policy", "noeviction"); err != nil {
 			return err
 		}
 	} else {
 		q.data = filepath.Join(q.dir, "data")
 	}
 	for i := range n {
-		if onRedis {
+		if q.redis != nil {
 			l, err := redistest.OpenLink(q.redis.addr)
 			if err != nil {
 				return err
@@ -85,8 +92,13 @@ func (q *queueRun) start(onRedis bool) (err error) {
 		if err != nil {
 			return err
 		}
-		q.addrs = append(q.addrs, ln.Addr().String())
+		q.ports = append(q.ports, ln.Addr().String())
 		_ = ln.Close()
+		front, err := redistest.OpenLink(q.ports[i])
+		if err != nil {
+			return err
+		}
+		q.fronts, q.addrs = append(q.fronts, front), append(q.addrs, front.Addr)
 		q.nodes = append(q.nodes, nil)
 		if err := q.startNode(i); err != nil {
 			return err
@@ -102,9 +114,12 @@ func (q *queueRun) start(onRedis bool) (err error) {
 }
 
 func (q *queueRun) startNode(i int) (err error) {
-	n := &queueNode{Addr: q.addrs[i], Data: q.data}
+	n := &queueNode{Addr: q.ports[i], Data: q.data}
 	if q.redis != nil {
-		n.Redis = q.links[i].Addr
+		n.Redis, n.Durability = q.links[i].Addr, redisqueue.Fsync
+		if q.sync != "always" {
+			n.Durability = redisqueue.Memory
+		}
 	}
 	q.nodes[i], err = startPart("node"+strconv.Itoa(i), queuePart{Node: n})
 	return err
@@ -140,27 +155,42 @@ func (q *queueRun) work() error {
 	client := func(name string, i int) *line {
 		return &line{name: name + strconv.Itoa(i), nodes: q.addrs, rnd: rand.New(rand.NewPCG(q.seed, uint64(1000+i)))}
 	}
+	first, cancel := context.WithTimeout(ctx, 20*time.Second)
+	err := subscribe(first, q.rec, client("member", 0))
+	cancel()
+	if err != nil {
+		return err
+	}
+	if q.sync == "everysec" {
+		q.file.open(q.redis)
+		defer q.file.close()
+		time.Sleep(3 * time.Second) // until what there is now is safe from what comes
+	}
 	const count = 8
 	busy, rest := context.WithCancel(ctx)
 	defer rest()
 	for i := range count {
 		producers.Go(func() { produce(busy, q.rec, client("p", i), q.o.rate/count) })
 	}
-	inboxes := []string{"in0", "in1", "in2", "in3", "in4", "in5"}
 	for i := range 3 {
-		producers.Go(func() { send(busy, q.rec, client("s", 100+i), inboxes, 15*time.Millisecond) })
+		producers.Go(func() { send(busy, q.rec, client("s", 100+i), 15*time.Millisecond) })
 	}
+	boss := &admin{q.rec, client("boss", 0)}
+	producers.Go(func() { boss.run(busy) })
 	calm := make(chan struct{})
 	for i, name := range inboxes {
 		o := &owner{name: name, nodes: q.addrs, rec: q.rec, rnd: rand.New(rand.NewPCG(q.seed, uint64(2000+i))), calm: calm}
 		others.Go(func() { o.run(ctx) })
 	}
+	watching, stopWatching := context.WithCancel(ctx)
+	defer stopWatching()
 	watch := client("watch", 0)
-	others.Go(func() { q.watch(ctx, watch) })
+	others.Go(func() { q.watch(watching, watch) })
 
 	if err := q.nemesis(); err != nil {
 		return err
 	}
+	stopWatching()
 	rest()
 	producers.Wait()
 	close(calm)
@@ -234,7 +264,9 @@ func (q *queueRun) drain(ctx context.Context, l *line) error {
 			}
 		}
 	}
-	time.Sleep(time.Second) // for the last answers and entries
+	for was := -1; was < q.rec.Len() && time.Now().Before(end); time.Sleep(time.Second) { // until no entries come any more
+		was = q.rec.Len()
+	}
 	return nil
 }
 
@@ -250,16 +282,16 @@ func (q *queueRun) verdict() error {
 	v := history.Check(events, map[string]history.Rules{
 		"jobs": {Poison: poison}, "small": {MaxLen: smallLen}, "ring": {MaxLen: ringLen, Drops: true},
 	})
-	q.o.say("%d faults, %d events, checked in %v", q.faults, len(events), time.Since(began).Round(time.Millisecond))
+	total := 0
+	for _, name := range slices.Sorted(maps.Keys(q.faults)) {
+		q.o.say("%4d x %s", q.faults[name], name)
+		total += q.faults[name]
+	}
+	q.o.say("%d faults, %d events, checked in %v", total, len(events), time.Since(began).Round(time.Millisecond))
 	q.o.say("%s", v)
 	for _, why := range []string{"socket closed", "worker killed", "node killed", "connection lost", "lapsed", "revoked", "grace of a session", "settled"} {
-		if list := v.Redelivery[why]; len(list) > 0 {
-			slices.Sort(list)
-			at := func(p float64) time.Duration {
-				return list[int(p*float64(len(list)-1))].Round(10 * time.Microsecond)
-			}
-			q.o.say("handed out again after %-18s %5d times: median %v, p99 %v, at most %v", why+":", len(list), at(0.5), at(0.99), at(1))
-		}
+		q.times("handed out again after "+why, v.Redelivery[why])
+		q.times("  when nothing else was wrong", v.Calm[why])
 	}
 	if n := v.Wrong(); n > 0 {
 		return fmt.Errorf("%d things are wrong", n)
@@ -270,103 +302,16 @@ func (q *queueRun) verdict() error {
 	return nil
 }
 
-// nemesis does one bad thing after the other.
-func (q *queueRun) nemesis() error {
-	ms := time.Millisecond
-	some := func(max time.Duration) time.Duration { return time.Duration(q.rnd.Int64N(int64(max))) }
-	faults := []fault{
-		{"SIGKILL of a node", func(i int) error {
-			began := history.Now()
-			q.killed(q.nodes[i], "node killed")
-			time.Sleep(some(time.Second))
-			err := q.startNode(i)
-			q.fault("killed", began, q.nodes[i].name)
-			return err
-		}},
-		{"SIGKILL of workers", func(int) error {
-			i := q.rnd.IntN(len(q.workers))
-			q.killed(q.workers[i], "worker killed")
-			time.Sleep(some(300 * ms))
-			return q.startWorker(i)
-		}},
-		{"SIGSTOP of workers", func(int) error {
-			p := q.workers[q.rnd.IntN(len(q.workers))]
-			began := history.Now()
-			p.signal(syscall.SIGSTOP)
-			time.Sleep(some(nodePing + nodePingTimeout + leaseTime))
-			p.signal(syscall.SIGCONT)
-			time.Sleep(50 * ms)
-			q.fault("stopped", began, p.name)
-			return nil
-		}},
-		{"SIGSTOP of a node", func(i int) error {
-			began := history.Now()
-			q.nodes[i].signal(syscall.SIGSTOP)
-			time.Sleep(500*ms + some(4*time.Second))
-			q.nodes[i].signal(syscall.SIGCONT)
-			time.Sleep(50 * ms)
-			q.fault("stopped", began, q.nodes[i].name)
-			return nil
-		}},
+// times tells how long something took.
+func (q *queueRun) times(what string, list []time.Duration) {
+	if len(list) == 0 {
+		return
 	}
-	if q.redis != nil {
-		link := func(i int, change, back func(*redistest.Link), d time.Duration) error {
-			began := history.Now()
-			change(q.links[i])
-			time.Sleep(some(d))
-			back(q.links[i])
-			q.fault("link", began, history.Net(q.nodes[i].name))
-			return nil
-		}
-		faults = append(faults,
-			fault{"a node's link to Redis is cut", func(i int) error {
-				return link(i, (*redistest.Link).Cut, (*redistest.Link).Mend, 4*time.Second)
-			}},
-			fault{"a node's connections to Redis break", func(i int) error {
-				q.links[i].Break()
-				return nil
-			}},
-			fault{"a node's link to Redis is held up", func(i int) error {
-				return link(i, (*redistest.Link).Hold, (*redistest.Link).Release, 5*time.Second)
-			}},
-			fault{"a node's link to Redis is slow", func(i int) error {
-				return link(i, func(l *redistest.Link) { l.Slow(30 * ms) }, func(l *redistest.Link) { l.Slow(0) }, 2*time.Second)
-			}},
-			fault{"SIGKILL of Redis", func(int) error {
-				began := history.Now()
-				q.redis.kill()
-				time.Sleep(some(1500 * ms))
-				err := q.redis.start()
-				q.fault("killed", began, history.Net(""))
-				return err
-			}},
-			fault{"SIGSTOP of Redis", func(int) error {
-				began := history.Now()
-				q.redis.signal(syscall.SIGSTOP)
-				time.Sleep(some(4 * time.Second))
-				q.redis.signal(syscall.SIGCONT)
-				q.fault("stopped", began, history.Net(""))
-				return nil
-			}},
-		)
+	slices.Sort(list)
+	at := func(p float64) time.Duration {
+		return list[int(p*float64(len(list)-1))].Round(10 * time.Microsecond)
 	}
-	faults = slices.DeleteFunc(faults, func(f fault) bool { return !strings.Contains(f.name, q.o.only) })
-	began := time.Now()
-	time.Sleep(500 * ms)
-	for n := 0; time.Since(began) < q.o.duration; n++ {
-		if n%len(faults) == 0 { // each of them once, in another order each time
-			q.rnd.Shuffle(len(faults), func(i, j int) { faults[i], faults[j] = faults[j], faults[i] })
-		}
-		f := faults[n%len(faults)]
-		i := q.rnd.IntN(len(q.nodes))
-		q.o.say("%6.1f s  %s (node %d)", time.Since(began).Seconds(), f.name, i)
-		if err := f.do(i); err != nil {
-			return fmt.Errorf("%s: %w", f.name, err)
-		}
-		q.faults++
-		time.Sleep(300*ms + some(time.Second))
-	}
-	return nil
+	q.o.say("%-45s %5d times: median %v, p99 %v, at most %v", what, len(list), at(0.5), at(0.99), at(1))
 }
 
 func (q *queueRun) close() {
@@ -376,7 +321,7 @@ func (q *queueRun) close() {
 			p.stop()
 		}
 	}
-	for _, l := range q.links {
+	for _, l := range slices.Concat(q.links, q.fronts) {
 		l.Close()
 	}
 	if q.redis != nil {

@@ -81,12 +81,16 @@ func (c *workerConfig) run() error {
 			cfg: c, name: fmt.Sprint(c.Name, ".", i), rec: rec, calm: &calm, queue: "jobs",
 			rnd: rand.New(rand.NewPCG(c.Seed, uint64(i))), held: map[string]*delivered{},
 		}
-		switch i % 8 {
-		case 0, 3:
+		switch i % 16 {
+		case 0, 3, 8, 11:
 			w.session = w.name
-		case 6:
+		case 4:
+			w.queue = "brief"
+		case 5:
+			w.queue = "desk"
+		case 6, 14:
 			w.queue = "small"
-		case 7:
+		case 7, 15:
 			w.queue = "ring"
 		}
 		all.Go(func() { w.run(ctx) })

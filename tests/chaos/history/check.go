@@ -14,27 +14,45 @@ type Rules struct {
 	Poison func(id string) bool
 }
 
+// Names, for faults, of what isn't a process. Each excuses those that couldn't know better since.
+
+// Net is what is between a node and the store, and with "" the store itself. It excuses nobody, but tells nothing about
+// how fast messages are handed out again.
+func Net(node string) string { return "net:" + node }
+
+// Front is what is between clients and a node.
+func Front(node string) string { return "front:" + node }
+
+// Clock is the store's, which was set to another time: leases that it ended are over, whatever their holders believe.
+const Clock = "clock"
+
 // Verdict is what a check has found.
 type Verdict struct {
 	Messages, Hands, Again, Settled, Unknown int // stored; deliveries; of them not the first; settlements, and those without an answer
-	Dead                                     int
-	Entries, Gaps, Missing                   int // inboxes: received for the first time; gaps told, and numbers in them
+	Dead, Redriven, Purged                   int
+	Forgotten, Undone                        int // stored, or settled, shortly before the store's power failed, and lost with it
+	Entries, OfTopics, Gaps, Missing         int // inboxes: received for the first time, those of topics among them; gaps told, and numbers in them
 
-	Lost, Invented, Twice, Holders, Disorder, Untold, Overflow, Poison int
-	Examples                                                           []string
-	Redelivery                                                         map[string][]time.Duration // by what has ended the hand-out before
+	Lost, Invented, Twice, Holders, Disorder, Untold, Overflow, Poison, Paused int
+	Examples                                                                   []string
+
+	// How long messages were not with anybody, by what has ended the hand-out before. Calm are those at a time
+	// when nothing else was wrong.
+	Redelivery, Calm map[string][]time.Duration
 }
 
 // Wrong is how many things are wrong.
 func (v *Verdict) Wrong() int {
-	return v.Lost + v.Invented + v.Twice + v.Holders + v.Disorder + v.Untold + v.Overflow + v.Poison
+	return v.Lost + v.Invented + v.Twice + v.Holders + v.Disorder + v.Untold + v.Overflow + v.Poison + v.Paused
 }
 
 func (v *Verdict) String() string {
-	s := fmt.Sprintf("%d messages, %d hand-outs (%d again), %d settled (%d answers lost), %d dead; %d inbox entries, %d gaps of %d told\n"+
-		"lost %d, invented or stored twice %d, settled twice or by a stale receipt %d, two holders %d, out of order per key %d, inbox gaps untold %d, above the cap %d, poison alive %d",
-		v.Messages, v.Hands, v.Again, v.Settled, v.Unknown, v.Dead, v.Entries, v.Gaps, v.Missing,
-		v.Lost, v.Invented, v.Twice, v.Holders, v.Disorder, v.Untold, v.Overflow, v.Poison)
+	s := fmt.Sprintf("%d messages, %d hand-outs (%d again), %d settled (%d answers lost), %d dead, %d redriven, %d purged; %d inbox entries, %d of topics, %d gaps of %d told\n"+
+		"with the power of the store: %d forgotten, %d settlements undone\n"+
+		"lost %d, invented or stored twice %d, settled twice or by a stale receipt %d, two holders %d, out of order per key or topic %d, inbox gaps untold %d, above the cap %d, poison alive %d, done while paused %d",
+		v.Messages, v.Hands, v.Again, v.Settled, v.Unknown, v.Dead, v.Redriven, v.Purged, v.Entries, v.OfTopics, v.Gaps, v.Missing,
+		v.Forgotten, v.Undone,
+		v.Lost, v.Invented, v.Twice, v.Holders, v.Disorder, v.Untold, v.Overflow, v.Poison, v.Paused)
 	for _, e := range v.Examples {
 		s += "\n  " + e
 	}
@@ -66,21 +84,36 @@ type message struct {
 	n              int
 	publish        []Event
 	hands          []*hand // by fence
+	redrives       []Event
 	left           string
 }
 
 type messageID struct{ queue, id string }
 
+// checker is what a check knows of the whole history.
+type checker struct {
+	*Verdict
+	rules  map[string]Rules
+	faults map[string][]window // by what was hit
+	all    []named             // the same, in order
+	power  []window
+	admin  map[string]*administration // by queue
+}
+
 // Check checks a history. Queues that rules doesn't name have no rules of their own.
 func Check(events []Event, rules map[string]Rules) *Verdict {
-	v := &Verdict{Redelivery: map[string][]time.Duration{}}
+	v := &checker{Verdict: &Verdict{Redelivery: map[string][]time.Duration{}, Calm: map[string][]time.Duration{}}, rules: rules}
 	slices.SortStableFunc(events, func(a, b Event) int { return cmp.Compare(a.At, b.At) })
+	v.windows(events)
 	messages := gather(events)
+	v.admin = administered(events)
 	for _, m := range messages {
-		v.message(m, rules[m.queue])
+		v.message(m)
 	}
+	v.purges()
+	v.pauses(messages)
 	v.linear(messages)
-	v.holders(messages, pauses(events))
+	v.holders(messages)
 	v.keys(messages)
 	v.inboxes(events)
 	for i := range events {
@@ -88,7 +121,7 @@ func Check(events []Event, rules map[string]Rules) *Verdict {
 			v.wrong(&v.Overflow, "%s had %d messages", e.Queue, e.N)
 		}
 	}
-	return v
+	return v.Verdict
 }
 
 // gather sorts events by messages.
@@ -179,6 +212,11 @@ func gather(events []Event) []*message {
 			delete(conns, e.Conn)
 		case Left:
 			get(e).left = e.Outcome
+		case Admin:
+			if e.How == Redrive && e.ID != "" {
+				m := get(e)
+				m.redrives = append(m.redrives, *e)
+			}
 		}
 	}
 	for _, m := range all {
@@ -201,10 +239,12 @@ func (h *hand) ends(at int64, why string) {
 }
 
 // message checks what can be said of a message by itself.
-func (v *Verdict) message(m *message, r Rules) {
-	stored, maybe := false, false
+func (v *checker) message(m *message) {
+	r, admin := v.rules[m.queue], v.admin[m.queue]
+	stored, maybe, kept := false, false, false
 	for _, p := range m.publish {
 		stored = stored || p.Outcome == OK
+		kept = kept || p.Outcome == OK && !v.forgets(p.Call, p.At)
 		maybe = maybe || p.Outcome == Unknown || p.Outcome == "unavailable"
 	}
 	if stored {
@@ -214,6 +254,11 @@ func (v *Verdict) message(m *message, r Rules) {
 	v.Again += max(len(m.hands)-1, 0)
 	if m.left == "dead" {
 		v.Dead++
+	}
+	for _, e := range m.redrives {
+		if e.Outcome == OK {
+			v.Redriven++
+		}
 	}
 	if !stored && !maybe && (len(m.hands) > 0 || m.left != "") {
 		v.wrong(&v.Invented, "%s %s was never stored, and is there", m.queue, m.id)
@@ -233,74 +278,36 @@ func (v *Verdict) message(m *message, r Rules) {
 			ended = ended || s.How == "ack" && (s.out == OK || s.out == Unknown)
 		}
 	}
-	if r.Poison != nil && r.Poison(m.id) {
-		if stored && m.left != "dead" {
+	missing := stored && !ended && m.left == ""
+	switch {
+	case missing && !kept:
+		v.Forgotten++
+	case r.Poison != nil && r.Poison(m.id):
+		if kept && m.left != "dead" {
 			v.wrong(&v.Poison, "%s %s is %q after %d hand-outs", m.queue, m.id, m.left, len(m.hands))
 		}
-		return
-	}
-	if stored && !ended && m.left == "" && !r.Drops {
+	case missing && admin.mayHavePurged(m):
+		v.Purged++
+		admin.missing++
+	case missing && !r.Drops:
 		v.wrong(&v.Lost, "%s %s was stored and never settled, and isn't there after %d hand-outs", m.queue, m.id, len(m.hands))
 	}
 }
 
-// window is a time in which something was stopped, so that it, or what is connected to it, couldn't know better.
-type window struct{ from, to int64 }
-
-func pauses(events []Event) map[string][]window {
-	all := map[string][]window{}
-	for _, e := range events {
-		if e.Kind == Fault && e.Call > 0 && e.Who != "" {
-			all[e.Who] = append(all[e.Who], window{e.Call, e.At})
-		}
-	}
-	return all
-}
-
-// holders checks that nobody gets a message while another believes to have it, unless that one couldn't
-// know better since it, or its node, was stopped.
-func (v *Verdict) holders(messages []*message, stopped map[string][]window) {
-	for _, m := range messages {
-		for i := 1; i < len(m.hands); i++ {
-			a, b := m.hands[i-1], m.hands[i]
-			if a.Fence == b.Fence {
-				v.wrong(&v.Holders, "%s %s was handed out twice with fence %d", m.queue, m.id, a.Fence)
-				continue
-			}
-			if a.end > 0 && a.end <= b.At {
-				// Between them it may have been handed to somebody who was stopped: that has its own time.
-				if a.end > a.At && b.Attempt <= a.Attempt+1 && !slices.ContainsFunc([]string{a.Node, Net(a.Node), b.Node, Net(b.Node), Net("")}, func(what string) bool {
-					return !(a.why == "node killed" && what == a.Node) && overlaps(stopped[what], a.end, b.At)
-				}) {
-					v.Redelivery[a.why] = append(v.Redelivery[a.why], time.Duration(b.At-a.end))
-				}
-				continue
-			}
-			if !overlaps(stopped[a.Who], a.At, b.At) && !overlaps(stopped[a.Node], a.At, b.At) {
-				v.wrong(&v.Holders, "%s %s was given to %s (fence %d) while %s had it (fence %d, for %v, then %q %v later)", m.queue, m.id, b.Who, b.Fence,
-					a.Who, a.Fence, time.Duration(b.At-a.At), a.why, time.Duration(a.end-b.At))
-			}
-		}
-	}
-}
-
-// Net is the name, for faults, of what is between a node and the store, and with "" of the store itself. They
-// excuse nobody, but tell nothing about how fast messages are handed out again.
-func Net(node string) string { return "net:" + node }
-
-func overlaps(list []window, from, to int64) bool {
-	return slices.ContainsFunc(list, func(w window) bool { return w.from < to && w.to > from })
-}
-
 // keys checks that messages of a key were handed out one after the other, in the order in which they were published:
 // fences say in which order hand-outs were made.
-func (v *Verdict) keys(messages []*message) {
+func (v *checker) keys(messages []*message) {
 	type key struct{ queue, key string }
 	byKey := map[key][]*message{}
 	for _, m := range messages {
-		if m.key != "" && len(m.hands) > 0 {
+		if m.key == "" {
+			continue
+		}
+		kept := *m
+		kept.hands = slices.DeleteFunc(slices.Clone(m.hands), func(h *hand) bool { return v.undoes(h) })
+		if len(kept.hands) > 0 {
 			k := key{m.queue, m.key}
-			byKey[k] = append(byKey[k], m)
+			byKey[k] = append(byKey[k], &kept)
 		}
 	}
 	for k, list := range byKey {

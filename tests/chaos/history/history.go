@@ -39,11 +39,24 @@ const (
 	Killed  Kind = "killed"  // Who, Outcome: a process, just before it is
 	Fault   Kind = "fault"   // Outcome: what; Who: to which process; Call: since when
 	Depth   Kind = "depth"   // Queue, N: how many messages there were
+	Power   Kind = "power"   // the store's power failed; Call: since when what was acknowledged may be lost
+	Admin   Kind = "admin"   // Queue, How: one of those below, ID of a redrive, N: how many of a purge; Call, Outcome
 
-	Send  Kind = "send"  // Queue: the inbox; ID, Call, Outcome, Seq
-	Open  Kind = "open"  // Queue, Conn, Epoch, Seq: where it goes on; Outcome: "" or why something is missing
-	Entry Kind = "entry" // Queue, Conn, Epoch, Seq, ID
-	Gap   Kind = "gap"   // Queue, Conn, Epoch, Seq, To
+	Send   Kind = "send"   // Queue: the inbox; ID, Call, Outcome, Seq
+	Open   Kind = "open"   // Queue, Conn, Epoch, Seq: where it goes on; Outcome: "" or why something is missing
+	Entry  Kind = "entry"  // Queue, Conn, Epoch, Seq, ID, Key: the topic
+	Gap    Kind = "gap"    // Queue, Conn, Epoch, Seq, To
+	Member Kind = "member" // Queue: the inbox is subscribed to the topic Key
+	Topic  Kind = "topic"  // Key: the topic; ID, Call, Outcome, Seq: the number in it
+)
+
+// What is done to a queue.
+const (
+	PausePublish = "pause publish"
+	PauseConsume = "pause consume"
+	Resume       = "resume"
+	Purge        = "purge"
+	Redrive      = "redrive"
 )
 
 // Outcomes of what was asked for.
@@ -80,6 +93,7 @@ type Event struct {
 type Recorder struct {
 	mu  sync.Mutex
 	f   *os.File
+	n   int
 	err error
 }
 
@@ -100,9 +114,17 @@ func (r *Recorder) Add(e Event) {
 	if err == nil {
 		_, err = r.f.Write(append(b, '\n'))
 	}
+	r.n++
 	if r.err == nil {
 		r.err = err
 	}
+}
+
+// Len is how many events were recorded.
+func (r *Recorder) Len() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.n
 }
 
 // Close ends the file, and tells what went wrong with it.

@@ -50,6 +50,65 @@ func good() []Event {
 	add(Event{Kind: Gap, Queue: "in", Conn: "o", Epoch: 1, Seq: 2, To: 3})
 	add(Event{Kind: Entry, Queue: "in", Conn: "o", Epoch: 1, Seq: 4, ID: "e4"})
 	add(Event{Kind: Entry, Queue: "in", Conn: "o", Epoch: 1, Seq: 5, ID: "e5"})
+
+	// The rest is of other queues, to which their owners do something.
+	plain := func(id string, fence uint64, conn string) {
+		add(Event{Kind: Deliver, Queue: "r", ID: id, Fence: fence, Who: "w" + conn, Conn: conn, Node: "n", Call: 1})
+	}
+	end := func(id string, fence uint64, conn, how, out string) {
+		op := fmt.Sprint(id, fence, how, at)
+		add(Event{Kind: Settle, Queue: "r", ID: id, Fence: fence, Conn: conn, Who: "w" + conn, How: how, Op: op})
+		add(Event{Kind: Settled, Op: op, Outcome: out})
+	}
+	for _, id := range []string{"d1", "d2", "p1"} {
+		add(Event{Kind: Publish, Queue: "r", ID: id, Call: at + 5, Outcome: OK})
+	}
+	plain("d1", 1, "a2")
+	end("d1", 1, "a2", "reject", OK)
+	add(Event{Kind: Admin, Queue: "r", How: Redrive, ID: "d1", Call: at + 5, Outcome: OK})
+	end("d1", 1, "a2", "reject", "gone")
+	plain("d1", 2, "a2")
+	end("d1", 2, "a2", "ack", OK)
+	plain("d2", 3, "a2")
+	end("d2", 3, "a2", "ack", Unknown)
+	list = list[:len(list)-1] // no answer
+	add(Event{Kind: Admin, Queue: "r", How: Purge, Call: at + 5, N: 1, Outcome: OK})
+	add(Event{Kind: Admin, Queue: "r", How: PausePublish, Call: at + 5, Outcome: OK})
+	add(Event{Kind: Publish, Queue: "r", ID: "p2", Call: at + 5, Outcome: "paused"})
+	add(Event{Kind: Admin, Queue: "r", How: Resume, Call: at + 5, Outcome: OK})
+	add(Event{Kind: Publish, Queue: "r", ID: "p3", Call: at + 5, Outcome: OK})
+	add(Event{Kind: Admin, Queue: "r", How: PauseConsume, Call: at + 5, Outcome: OK})
+	plain("p3", 4, "a2") // it was on its way
+	add(Event{Kind: Admin, Queue: "r", How: Resume, Call: at + 5, Outcome: OK})
+	end("p3", 4, "a2", "ack", OK)
+
+	add(Event{Kind: Member, Queue: "in2", Key: "t"})
+	add(Event{Kind: Open, Queue: "in2", Conn: "o2", Epoch: 1})
+	for i := range uint64(3) {
+		add(Event{Kind: Topic, Key: "t", ID: fmt.Sprint("t", i+1), Call: at + 5, Outcome: OK, Seq: 10 + i})
+		add(Event{Kind: Entry, Queue: "in2", Conn: "o2", Epoch: 1, Seq: i + 1, ID: fmt.Sprint("t", i+1), Key: "t"})
+	}
+
+	// The power fails: two were acknowledged shortly before, the settlement of one was too; so was an entry.
+	add(Event{Kind: Publish, Queue: "f", ID: "f1", Key: "k", N: 1, Call: at + 5, Outcome: OK})
+	add(Event{Kind: Publish, Queue: "f", ID: "f2", Key: "k", N: 2, Call: at + 5, Outcome: OK})
+	from := t()
+	add(Event{Kind: Publish, Queue: "f", ID: "f3", Call: at + 5, Outcome: OK})
+	add(Event{Kind: Deliver, Queue: "f", ID: "f1", Key: "k", N: 1, Fence: 1, Who: "w", Conn: "f", Node: "n", Call: 1})
+	add(Event{Kind: Settle, Queue: "f", ID: "f1", Fence: 1, Conn: "f", Who: "w", How: "ack", Op: "f1"})
+	add(Event{Kind: Settled, Op: "f1", Outcome: OK})
+	add(Event{Kind: Deliver, Queue: "f", ID: "f2", Key: "k", N: 2, Fence: 2, Who: "w", Conn: "f", Node: "n", Call: 1})
+	add(Event{Kind: Send, Queue: "in3", ID: "g1", Call: at + 5, Outcome: OK, Seq: 1})
+	add(Event{Kind: Open, Queue: "in3", Conn: "o3", Epoch: 1})
+	add(Event{Kind: Power, Call: from})
+	at += int64(10e9)
+	add(Event{Kind: Deliver, Queue: "f", ID: "f1", Key: "k", N: 1, Fence: 101, Who: "w", Conn: "g", Node: "n", Call: 1})
+	add(Event{Kind: Settle, Queue: "f", ID: "f1", Fence: 101, Conn: "g", Who: "w", How: "ack", Op: "f1'"})
+	add(Event{Kind: Settled, Op: "f1'", Outcome: OK})
+	add(Event{Kind: Deliver, Queue: "f", ID: "f2", Key: "k", N: 2, Fence: 102, Who: "w", Conn: "g", Node: "n", Call: 1})
+	add(Event{Kind: Settle, Queue: "f", ID: "f2", Fence: 102, Conn: "g", Who: "w", How: "ack", Op: "f2'"})
+	add(Event{Kind: Settled, Op: "f2'", Outcome: OK})
+	add(Event{Kind: Open, Queue: "in3", Conn: "o4", Epoch: 2})
 	return list
 }
 
@@ -102,9 +161,33 @@ func TestCheck(t *testing.T) {
 			func(v *Verdict) int { return v.Overflow }},
 		"poison that is gone": {change(func(e *Event) bool { return e.ID == "m4" }, func(e *Event) { e.ID = "m4-poison" }),
 			func(v *Verdict) int { return v.Poison }},
-		"a silent gap":      {drop(func(e *Event) bool { return e.Kind == Gap }), func(v *Verdict) int { return v.Untold }},
-		"an entry too few":  {drop(is(Entry, "e5", 0)), func(v *Verdict) int { return v.Untold }},
-		"entries exchanged": {change(func(e *Event) bool { return e.Kind == Entry && e.Seq > 3 }, func(e *Event) { e.Seq = 9 - e.Seq }), func(v *Verdict) int { return v.Untold }},
+		"a silent gap":                      {drop(func(e *Event) bool { return e.Kind == Gap }), func(v *Verdict) int { return v.Untold }},
+		"an entry too few":                  {drop(is(Entry, "e5", 0)), func(v *Verdict) int { return v.Untold }},
+		"entries exchanged":                 {change(func(e *Event) bool { return e.Kind == Entry && e.Seq > 3 }, func(e *Event) { e.Seq = 9 - e.Seq }), func(v *Verdict) int { return v.Untold }},
+		"a dead message that is handed out": {drop(func(e *Event) bool { return e.How == Redrive }), func(v *Verdict) int { return v.Twice }},
+		"nobody has purged":                 {drop(func(e *Event) bool { return e.How == Purge }), func(v *Verdict) int { return v.Lost }},
+		"more is missing than was purged": {change(func(e *Event) bool { return e.How == Purge }, func(e *Event) { e.N = 0 }),
+			func(v *Verdict) int { return v.Lost }},
+		"stored while paused": {change(is(Publish, "p2", 0), func(e *Event) { e.Outcome = OK }), func(v *Verdict) int { return v.Paused }},
+		"handed out while paused": {change(is(Deliver, "p3", 0), func(e *Event) { e.Call = e.At - 1 }),
+			func(v *Verdict) int { return v.Paused }},
+		"a topic's entry too few": {drop(func(e *Event) bool { return e.Kind == Entry && e.ID == "t3" }), func(v *Verdict) int { return v.Untold }},
+		"a topic out of order": {change(func(e *Event) bool { return e.Kind == Entry && e.Key == "t" && e.Seq < 3 }, func(e *Event) { e.ID = fmt.Sprint("t", 3-e.Seq) }),
+			func(v *Verdict) int { return v.Disorder }},
+		"an entry of a topic that nobody published": {drop(is(Topic, "t2", 0)), func(v *Verdict) int { return v.Invented }},
+		"lost though the power held":                {drop(func(e *Event) bool { return e.Kind == Power }), func(v *Verdict) int { return v.Lost }},
+		"undone though the power held":              {drop(func(e *Event) bool { return e.Kind == Power }), func(v *Verdict) int { return v.Twice }},
+		"lost, but long before the power failed": {change(is(Publish, "f3", 0), func(e *Event) { e.At, e.Call = 2, 1 }),
+			func(v *Verdict) int { return v.Lost }},
+		"undone, but long before the power failed": {func(l []Event) []Event {
+			for i := range l {
+				if l[i].Kind == Power {
+					l[i].Call = l[i].At - 1
+				}
+			}
+			return l
+		}, func(v *Verdict) int { return v.Twice }},
+		"forgotten, and nobody is told": {drop(func(e *Event) bool { return e.Conn == "o4" }), func(v *Verdict) int { return v.Untold }},
 		"an entry twice": {func(l []Event) []Event {
 			return append(l, Event{Kind: Entry, At: 9000, Queue: "in", Conn: "o", Epoch: 1, Seq: 6, ID: "e5"})
 		}, func(v *Verdict) int { return v.Invented }},
@@ -113,6 +196,55 @@ func TestCheck(t *testing.T) {
 		v := Check(test.harm(good()), rules)
 		if (v.Wrong() > 0) != (name != "nothing") || test.seen(v) == 0 {
 			t.Errorf("%s: %s", name, v)
+		}
+	}
+}
+
+// Nothing is wrong with what power cuts, purges and redrives explain, and it is counted.
+func TestCounts(t *testing.T) {
+	v := Check(good(), nil)
+	if v.Forgotten != 2 || v.Undone != 1 || v.Purged != 1 || v.Redriven != 1 || v.OfTopics != 3 || v.Gaps != 1 {
+		t.Errorf("%s", v)
+	}
+}
+
+// A second holder is excused by what kept the first from knowing, and only by that. How long a message was with nobody is told
+// apart by whether something else was wrong.
+func TestFaults(t *testing.T) {
+	const s = int64(1e9)
+	hands := func(end int64) []Event {
+		return []Event{
+			{Kind: Publish, Queue: "q", ID: "m", At: 1, Outcome: OK},
+			{Kind: Deliver, Queue: "q", ID: "m", Fence: 1, At: 10 * s, Call: 1, Who: "w", Conn: "a", Node: "n"},
+			{Kind: Closed, Conn: "a", Who: "w", At: end, Outcome: "worker killed"},
+			{Kind: Deliver, Queue: "q", ID: "m", Fence: 2, At: 12 * s, Call: 1, Who: "x", Conn: "b", Node: "o"},
+			{Kind: Left, Queue: "q", ID: "m", At: 20 * s, Outcome: "ready"},
+		}
+	}
+	fault := func(who string, from, to int64) Event { return Event{Kind: Fault, Who: who, Call: from, At: to} }
+	for _, test := range []struct {
+		fault          Event
+		holders        int // if the first hand-out ends after the second has begun
+		measured, calm int // otherwise
+	}{
+		{fault("", 1, 2), 1, 1, 1},
+		{fault("w", 11*s, 12*s), 0, 1, 1}, // its own end
+		{fault("n", 11*s, 13*s), 0, 0, 0},
+		{fault(Front("n"), 11*s, 13*s), 0, 0, 0},
+		{fault(Clock, 11*s, 13*s), 0, 0, 0},
+		{fault(Net("n"), 11*s, 13*s), 1, 0, 0},
+		{fault("o", 11*s, 13*s), 1, 0, 0},
+		{fault("z", 11*s, 13*s), 1, 1, 0},
+		{fault("z", 9*s, 10*s), 1, 1, 1},
+		{fault("w", 1*s, 9*s), 1, 1, 1},
+	} {
+		v := Check(append(hands(13*s), test.fault), nil)
+		if v.Holders != test.holders || v.Wrong() != v.Holders {
+			t.Errorf("%+v: %s", test.fault, v)
+		}
+		v = Check(append(hands(11*s), test.fault), nil)
+		if n, calm := len(v.Redelivery["worker killed"]), len(v.Calm["worker killed"]); n != test.measured || calm != test.calm || v.Wrong() > 0 {
+			t.Errorf("%+v: %d measured, %d calm: %s", test.fault, n, calm, v)
 		}
 	}
 }

@@ -6,7 +6,7 @@ func itoa(n uint64) string { return strconv.FormatUint(n, 10) }
 
 // inboxes checks that what is in an inbox arrives: its numbers without holes, except for those that were told; and all
 // that was sent.
-func (v *Verdict) inboxes(events []Event) {
+func (v *checker) inboxes(events []Event) {
 	type place struct {
 		inbox string
 		epoch uint64
@@ -14,6 +14,7 @@ func (v *Verdict) inboxes(events []Event) {
 	}
 	type sent struct {
 		ok    bool
+		kept  bool // not forgotten with the store's power
 		maybe bool
 		at    place
 	}
@@ -21,7 +22,8 @@ func (v *Verdict) inboxes(events []Event) {
 	got := map[place]string{}      // who is where
 	where := map[[2]string]place{} // the other way round
 	missing := map[place]bool{}
-	excused := map[string]bool{} // inboxes that were told to look elsewhere for what they have missed
+	told := map[string]bool{} // inboxes whose owners were told that something may be missing
+	epochs := map[string]uint64{}
 	sends := map[[2]string]*sent{}
 	for _, e := range events {
 		p := conns[e.Conn]
@@ -33,18 +35,20 @@ func (v *Verdict) inboxes(events []Event) {
 				sends[[2]string{e.Queue, e.ID}] = s
 			}
 			if e.Outcome == OK {
-				if s.ok && s.at.seq != e.Seq {
+				if s.ok && s.at.seq != e.Seq && s.kept {
 					v.wrong(&v.Invented, "%s %s was stored as %d and %d", e.Queue, e.ID, s.at.seq, e.Seq)
 				}
 				s.ok, s.at.seq = true, e.Seq
+				s.kept = s.kept || !v.forgets(e.Call, e.At)
 			} else if e.Outcome == Unknown || e.Outcome == "unavailable" {
 				s.maybe = true
 			}
 		case Open:
 			conns[e.Conn] = &place{e.Queue, e.Epoch, e.Seq}
-			if e.Outcome != "" && e.Outcome != "overflow" && e.Outcome != "expired" {
-				excused[e.Queue] = true
+			if e.Outcome != "" || epochs[e.Queue] > 0 && epochs[e.Queue] != e.Epoch {
+				told[e.Queue] = true
 			}
+			epochs[e.Queue] = e.Epoch
 		case Gap:
 			if p == nil || e.Seq != p.seq+1 || e.To < e.Seq {
 				v.wrong(&v.Untold, "%s: a gap from %d to %d was told after %v", e.Queue, e.Seq, e.To, p)
@@ -85,14 +89,28 @@ func (v *Verdict) inboxes(events []Event) {
 		}
 		gone[p.inbox][p.seq] = true
 	}
-	for name, s := range sends {
-		_, there := where[name]
-		if s.ok && !there && !gone[name[0]][s.at.seq] && !excused[name[0]] {
-			v.wrong(&v.Untold, "%s: %s was stored as %d and never arrived", name[0], name[1], s.at.seq)
+	lost := func(name string, kept bool, format string, args ...any) {
+		if kept || !told[name] {
+			v.wrong(&v.Untold, format, args...)
+		} else {
+			v.Forgotten++
 		}
 	}
+	for name, s := range sends {
+		if _, there := where[name]; s.ok && !there {
+			if gone[name[0]][s.at.seq] {
+				delete(gone[name[0]], s.at.seq) // it explains no other
+			} else {
+				lost(name[0], s.kept, "%s: %s was stored as %d and never arrived", name[0], name[1], s.at.seq)
+			}
+		}
+	}
+	published := v.topics(events, func(inbox, id string) (epoch, seq uint64, ok bool) {
+		p, ok := where[[2]string{inbox, id}]
+		return p.epoch, p.seq, ok
+	}, func(inbox string) int { return len(gone[inbox]) }, lost)
 	for name, p := range where {
-		if s := sends[name]; s == nil || !s.ok && !s.maybe {
+		if s := sends[name]; (s == nil || !s.ok && !s.maybe) && !published[name[1]] {
 			v.wrong(&v.Invented, "%s: %s arrived as %d and was never sent", name[0], name[1], p.seq)
 		}
 	}

@@ -1,0 +1,96 @@
+package history
+
+import (
+	"cmp"
+	"slices"
+	"time"
+)
+
+// window is a time in which something was wrong.
+type window struct{ from, to int64 }
+
+// named is a window with what was hit.
+type named struct {
+	window
+	who string
+}
+
+func overlaps(list []window, from, to int64) bool {
+	return slices.ContainsFunc(list, func(w window) bool { return w.from < to && w.to > from })
+}
+
+// windows gathers what was wrong, and when.
+func (v *checker) windows(events []Event) {
+	v.faults = map[string][]window{}
+	for _, e := range events {
+		switch {
+		case e.Kind == Fault && e.Call > 0 && e.Who != "":
+			w := window{e.Call, e.At}
+			v.faults[e.Who] = append(v.faults[e.Who], w)
+			v.all = append(v.all, named{w, e.Who})
+		case e.Kind == Power:
+			v.power = append(v.power, window{e.Call, e.At})
+		}
+	}
+	slices.SortFunc(v.all, func(a, b named) int { return cmp.Compare(a.from, b.from) })
+}
+
+// forgets reports whether what was begun and answered at these times may have been lost with the store's power.
+func (v *checker) forgets(call, at int64) bool { return overlaps(v.power, call, at+1) }
+
+// late is how long a message may be on its way from a store that has lost its power to a worker.
+const late = int64(8 * time.Second)
+
+// undoes is forgets for a hand-out, which the store may have made before the worker saw it.
+func (v *checker) undoes(h *hand) bool {
+	return slices.ContainsFunc(v.power, func(w window) bool { return w.from < h.At && w.to > h.At-late })
+}
+
+// holders checks that nobody gets a message while another believes to have it, unless that one couldn't
+// know better, since it, its node, or what is between them, was stopped.
+func (v *checker) holders(messages []*message) {
+	for _, m := range messages {
+		for i := 1; i < len(m.hands); i++ {
+			a, b := m.hands[i-1], m.hands[i]
+			switch {
+			case a.Fence == b.Fence:
+				v.wrong(&v.Holders, "%s %s was handed out twice with fence %d", m.queue, m.id, a.Fence)
+			case a.end > 0 && a.end <= b.At:
+				v.again(a, b)
+			case overlaps(v.power, a.At, b.At), slices.ContainsFunc([]string{a.Who, a.Node, Front(a.Node), Clock}, func(who string) bool {
+				return overlaps(v.faults[who], a.At, b.At)
+			}):
+			default:
+				v.wrong(&v.Holders, "%s %s was given to %s (fence %d) while %s had it (fence %d, for %v, then %q %v later)", m.queue, m.id, b.Who, b.Fence,
+					a.Who, a.Fence, time.Duration(b.At-a.At), a.why, time.Duration(a.end-b.At))
+			}
+		}
+	}
+}
+
+// before is how long before a hand-out ends nothing may have been wrong, for the time until the next one to be that of calm.
+const before = int64(500 * time.Millisecond)
+
+// again notes how long it took from a's end to b.
+func (v *checker) again(a, b *hand) {
+	if a.end <= a.At || b.Attempt > a.Attempt+1 {
+		return // it came as its worker left; or somebody who was stopped had it between them, which has its own time
+	}
+	took := time.Duration(b.At - a.end)
+	own := func(who string) bool {
+		return a.why == "node killed" && who == a.Node || a.why == "worker killed" && who == a.Who
+	}
+	hit := slices.ContainsFunc([]string{a.Node, Net(a.Node), Front(a.Node), b.Node, Net(b.Node), Front(b.Node), b.Who, Net(""), Clock}, func(who string) bool {
+		return !own(who) && overlaps(v.faults[who], a.end, b.At)
+	})
+	if hit {
+		return
+	}
+	v.Redelivery[a.why] = append(v.Redelivery[a.why], took)
+	for _, w := range v.all {
+		if w.from < b.At && w.to > a.end-before && !own(w.who) {
+			return
+		}
+	}
+	v.Calm[a.why] = append(v.Calm[a.why], took)
+}

@@ -1,0 +1,161 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/roomcast/roomcast/tests/chaos/history"
+)
+
+// losePower ends Redis, and does to its log what a power cut does, which SIGKILL doesn't: the system has what was written.
+func (q *queueRun) losePower() error {
+	if q.sync == "always" {
+		q.redis.kill()
+		return q.tear()
+	}
+	name, err := q.redis.log()
+	if err != nil {
+		return err
+	}
+	from, size, ok := q.file.before(name, q.some(time.Second))
+	if !ok {
+		return errors.New("nothing is known of Redis' log")
+	}
+	q.redis.kill()
+	// What was answered a second before the cut may not have been written yet: see SIGKILL.
+	q.rec.Add(history.Event{Kind: history.Power, Call: from - 1e9})
+	return os.Truncate(name, size+int64(q.rnd.IntN(100)))
+}
+
+// tear adds to the log the beginning of another transaction like its last: one that was being written when the power
+// failed, so that it wasn't synced, and nobody has an answer.
+func (q *queueRun) tear() error {
+	name, err := q.redis.log()
+	if err != nil {
+		return err
+	}
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return err
+	}
+	last := bytes.LastIndex(b, []byte("*1\r\n$5\r\nMULTI\r\n"))
+	if last < 0 {
+		return nil
+	}
+	whole := bytes.Index(b[last:], []byte("*1\r\n$4\r\nEXEC\r\n"))
+	if whole < 0 {
+		return nil // it was being written when Redis was killed
+	}
+	f, err := os.OpenFile(name, os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b[last : last+1+q.rnd.IntN(whole)])
+	return errors.Join(err, f.Close())
+}
+
+// log is the name of the file to which Redis appends: the last of them, while it writes the log anew.
+func (r *redisServer) log() (string, error) {
+	names, err := filepath.Glob(filepath.Join(r.dir, "appendonlydir", "*.incr.aof"))
+	if err == nil && len(names) == 0 {
+		err = errors.New("Redis has no log")
+	}
+	if err != nil {
+		return "", err
+	}
+	return slices.MaxFunc(names, func(a, b string) int { return cmp.Or(cmp.Compare(len(a), len(b)), cmp.Compare(a, b)) }), nil
+}
+
+// settled waits until Redis has written its log anew, as nodes have it do after a start, so that nothing is left there of
+// what was torn (redisqueue says why).
+func (r *redisServer) settled() error {
+	c := redis.NewClient(&redis.Options{Addr: r.addr, DisableIdentity: true})
+	defer c.Close()
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		text, err := c.Info(context.Background(), "persistence").Result()
+		if err == nil && !strings.Contains(text, "aof_last_rewrite_time_sec:-1") && strings.Contains(text, "aof_rewrite_in_progress:0") {
+			return nil
+		}
+	}
+	return errors.New("Redis hasn't written its log anew")
+}
+
+// sizes are how long a log was at which time.
+type sizes struct {
+	end chan struct{}
+	run sync.WaitGroup
+
+	mu   sync.Mutex
+	list []size
+}
+
+type size struct {
+	name      string
+	at, bytes int64
+}
+
+// open begins to look at a server's log.
+func (s *sizes) open(r *redisServer) {
+	s.end = make(chan struct{})
+	s.run.Go(func() {
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-s.end:
+				return
+			case <-tick.C:
+			}
+			at := history.Now()
+			if name, err := r.log(); err == nil {
+				if info, err := os.Stat(name); err == nil {
+					s.mu.Lock()
+					s.list = append(s.list, size{name, at, info.Size()})
+					if len(s.list) > 500 {
+						s.list = append(s.list[:0], s.list[250:]...)
+					}
+					s.mu.Unlock()
+				}
+			}
+		}
+	})
+}
+
+func (s *sizes) close() {
+	close(s.end)
+	s.run.Wait()
+}
+
+// forget begins anew: the server has, too.
+func (s *sizes) forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.list = nil
+}
+
+// before returns how long the log was a while ago, or when it began, and when exactly.
+func (s *sizes) before(name string, d time.Duration) (at, bytes int64, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	limit := history.Now() - d.Nanoseconds()
+	for _, z := range slices.Backward(s.list) {
+		if z.name != name {
+			break
+		}
+		at, bytes, ok = z.at, z.bytes, true
+		if at <= limit {
+			break
+		}
+	}
+	return at, bytes, ok
+}

@@ -1,0 +1,188 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/roomcast/roomcast/internal/redistest"
+	"github.com/roomcast/roomcast/tests/chaos/history"
+)
+
+// some is a time up to most, and to a part of the whole run, so that a short one sees more than one thing.
+func (q *queueRun) some(most time.Duration) time.Duration {
+	return time.Duration(q.rnd.Int64N(int64(min(most, q.o.duration/5))))
+}
+
+// during does something bad to what who names, in the history, and notes since when it was so.
+func (q *queueRun) during(who, what string, do func() error) error {
+	began := history.Now()
+	err := do()
+	q.rec.Add(history.Event{Kind: history.Fault, Who: who, Call: began, Outcome: what})
+	return err
+}
+
+// nemesis does one bad thing after the other.
+func (q *queueRun) nemesis() error {
+	faults := slices.Concat(q.processFaults(), q.linkFaults(q.fronts, "clients' links to a node", history.Front))
+	if q.redis != nil {
+		faults = slices.Concat(faults, q.linkFaults(q.links, "a node's links to Redis", history.Net), q.redisFaults())
+	}
+	faults = slices.DeleteFunc(faults, func(f fault) bool { return !strings.Contains(f.name, q.o.only) })
+	if len(faults) == 0 {
+		return fmt.Errorf("there is no such fault: %q", q.o.only)
+	}
+	began := time.Now()
+	time.Sleep(500 * time.Millisecond)
+	for n := 0; time.Since(began) < q.o.duration; n++ {
+		if n%len(faults) == 0 { // each of them once, in another order each time
+			q.rnd.Shuffle(len(faults), func(i, j int) { faults[i], faults[j] = faults[j], faults[i] })
+		}
+		f := faults[n%len(faults)]
+		i := q.rnd.IntN(len(q.nodes))
+		q.o.say("%6.1f s  %s (node %d)", time.Since(began).Seconds(), f.name, i)
+		if err := f.do(i); err != nil {
+			return fmt.Errorf("%s: %w", f.name, err)
+		}
+		q.faults[f.name]++
+		time.Sleep(300*time.Millisecond + q.some(time.Second))
+	}
+	return nil
+}
+
+const ms = time.Millisecond
+
+// afterwards is how long it may take until everybody has noticed something at once.
+const afterwards = 50 * ms
+
+// processFaults are those of nodes and workers.
+func (q *queueRun) processFaults() []fault {
+	stop := func(p *part, d time.Duration) error {
+		return q.during(p.name, "stopped", func() error {
+			p.signal(syscall.SIGSTOP)
+			time.Sleep(d)
+			p.signal(syscall.SIGCONT)
+			time.Sleep(afterwards)
+			return nil
+		})
+	}
+	worker := func() int { return q.rnd.IntN(len(q.workers)) }
+	faults := []fault{
+		{"SIGKILL of a node", func(i int) error {
+			return q.during(q.nodes[i].name, "killed", func() error {
+				q.killed(q.nodes[i], "node killed")
+				time.Sleep(q.some(time.Second))
+				return q.startNode(i)
+			})
+		}},
+		{"a node ends in good order and starts again", func(i int) error {
+			return q.during(q.nodes[i].name, "ended", func() error {
+				q.nodes[i].stop()
+				return q.startNode(i)
+			})
+		}},
+		{"SIGKILL of workers", func(int) error {
+			i := worker()
+			return q.during(q.workers[i].name, "killed", func() error {
+				q.killed(q.workers[i], "worker killed")
+				time.Sleep(q.some(300 * ms))
+				return q.startWorker(i)
+			})
+		}},
+		{"SIGSTOP of workers", func(int) error {
+			return stop(q.workers[worker()], q.some(nodePing+nodePingTimeout+leaseTime))
+		}},
+		{"SIGSTOP of a node", func(i int) error { return stop(q.nodes[i], q.some(4500*ms)) }},
+	}
+	if q.nodes[0].clock != nil {
+		faults = append(faults, fault{"the clock of a node is set to another time", func(i int) error {
+			to := []time.Duration{-time.Hour, time.Hour, -37 * time.Second, 5 * time.Second, 0}[q.rnd.IntN(5)]
+			return q.nodes[i].clock.Set(to) // where it stays
+		}})
+	}
+	return faults
+}
+
+// linkFaults are those of links to or from nodes, which name names in the history.
+func (q *queueRun) linkFaults(links []*redistest.Link, which string, name func(string) string) []fault {
+	type link = *redistest.Link
+	during := func(how string, most time.Duration, change, back func(link)) fault {
+		return fault{which + " " + how, func(i int) error {
+			return q.during(name(q.nodes[i].name), how, func() error {
+				change(links[i])
+				time.Sleep(q.some(most))
+				back(links[i])
+				time.Sleep(afterwards)
+				return nil
+			})
+		}}
+	}
+	nothing := func(link) {}
+	return []fault{
+		during("are cut", 4*time.Second, link.Cut, link.Mend),
+		during("break", 1, link.Break, nothing),
+		during("are held up", 5*time.Second, link.Hold, link.Release),
+		during("pass nothing towards the server", 5*time.Second, link.HoldRequests, link.Release),
+		during("pass nothing from the server", 5*time.Second, link.HoldReplies, link.Release),
+		during("are half open", 5*time.Second, link.Forget, nothing),
+		during("are slow", 2*time.Second, func(l link) { l.Slow(30 * ms) }, func(l link) { l.Slow(0) }),
+		during("lose packets", 4*time.Second, func(l link) { l.Lose(0.05) }, func(l link) { l.Lose(0) }),
+	}
+}
+
+// redisFaults are those of Redis itself.
+func (q *queueRun) redisFaults() []fault {
+	down := func(what string, do func() error) error {
+		return q.during(history.Net(""), what, func() error {
+			if err := do(); err != nil {
+				return err
+			}
+			time.Sleep(q.some(1500 * ms))
+			err := q.redis.start()
+			q.file.forget()
+			return err
+		})
+	}
+	faults := []fault{
+		{"SIGKILL of Redis", func(int) error {
+			return down("killed", func() error {
+				if q.sync == "everysec" {
+					// It writes at once, but for the time in which it syncs: that it may do up to two seconds later.
+					q.rec.Add(history.Event{Kind: history.Power, Call: history.Now() - 2e9})
+				}
+				q.redis.kill()
+				return nil
+			})
+		}},
+		{"Redis loses power", func(int) error {
+			if err := down("power", q.losePower); err != nil {
+				return err
+			}
+			return q.redis.settled()
+		}},
+		{"SIGSTOP of Redis", func(int) error {
+			return q.during(history.Net(""), "stopped", func() error {
+				q.redis.signal(syscall.SIGSTOP)
+				time.Sleep(q.some(4 * time.Second))
+				q.redis.signal(syscall.SIGCONT)
+				return nil
+			})
+		}},
+		{"Redis forgets its scripts", func(int) error { return q.redis.flushScripts() }},
+	}
+	if q.redis.clock != nil {
+		faults = append(faults, fault{"the clock of Redis is set to another time", func(int) error {
+			// Not by more than for how long ids are remembered.
+			if err := q.redis.setClock(time.Duration(q.rnd.IntN(50)-25) * time.Second); err != nil {
+				return err
+			}
+			// Leases that are over by it are over; nodes learn that when they renew them next.
+			now := history.Now()
+			q.rec.Add(history.Event{Kind: history.Fault, Who: history.Clock, Call: now - 1e8, At: now + (leaseTime + time.Second).Nanoseconds(), Outcome: "clock"})
+			return nil
+		}})
+	}
+	return faults
+}
