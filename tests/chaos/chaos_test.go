@@ -1,6 +1,7 @@
 package main
 
 import (
+	"flag"
 	"os"
 	"os/exec"
 	"strconv"
@@ -14,6 +15,7 @@ func TestMain(m *testing.M) {
 	if runPart() {
 		return
 	}
+	_ = flag.Set("test.parallel", "3") // they wait most of the time
 	os.Exit(m.Run())
 }
 

@@ -49,6 +49,9 @@ func (q *queueRun) nemesis() error {
 		q.faults[f.name]++
 		time.Sleep(300*time.Millisecond + q.some(time.Second))
 	}
+	if q.redis != nil && q.redis.fast != 0 {
+		return q.leap(leaps * time.Second) // what is scheduled is due by any of the clocks that there were
+	}
 	return nil
 }
 
@@ -174,15 +177,22 @@ func (q *queueRun) redisFaults() []fault {
 	}
 	if q.redis.clock != nil {
 		faults = append(faults, fault{"the clock of Redis is set to another time", func(int) error {
-			// Not by more than for how long ids are remembered.
-			if err := q.redis.setClock(time.Duration(q.rnd.IntN(50)-25) * time.Second); err != nil {
-				return err
-			}
-			// Leases that are over by it are over; nodes learn that when they renew them next.
-			now := history.Now()
-			q.rec.Add(history.Event{Kind: history.Fault, Who: history.Clock, Call: now - 1e8, At: now + (leaseTime + time.Second).Nanoseconds(), Outcome: "clock"})
-			return nil
+			return q.leap(time.Duration(q.rnd.IntN(2*leaps)-leaps) * time.Second)
 		}})
 	}
 	return faults
+}
+
+// leaps is by how many seconds the clock of Redis may be wrong: less than for how long ids are remembered.
+const leaps = 25
+
+// leap sets the clock of Redis.
+func (q *queueRun) leap(to time.Duration) error {
+	if err := q.redis.setClock(to); err != nil {
+		return err
+	}
+	// Leases that are over by it are over; nodes learn that when they renew them next.
+	now := history.Now()
+	q.rec.Add(history.Event{Kind: history.Fault, Who: history.Clock, Call: now - 1e8, At: now + (leaseTime + time.Second).Nanoseconds(), Outcome: "clock"})
+	return nil
 }

@@ -264,7 +264,7 @@ func (q *queueRun) drain(ctx context.Context, l *line) error {
 			}
 		}
 	}
-	for was := -1; was < q.rec.Len() && time.Now().Before(end); time.Sleep(time.Second) { // until no entries come any more
+	for was := -1; was < q.rec.Len() && time.Now().Before(end); time.Sleep(600 * time.Millisecond) { // until no entries come any more
 		was = q.rec.Len()
 	}
 	return nil
