@@ -46,7 +46,15 @@ func main() {
 	flag.Int64Var(&o.maxLen, "maxlen", 1_000_000, "length of the stream")
 	flag.Uint64Var(&o.seed, "seed", 0, "of queues: where chance begins; 0: anywhere")
 	flag.StringVar(&o.only, "only", "", "of nemesis and queues: the faults whose name contains this")
+	again := flag.String("check", "", "of queues: check the history in this folder again, that is kept when something was wrong")
 	flag.Parse()
+	if *again != "" {
+		if err := o.check(*again); err != nil {
+			fmt.Println("FAILED:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	names := flag.Args()
 	if len(names) == 0 {
 		names = []string{"jitter", "avalanche", "nemesis", "queues"}

@@ -274,7 +274,18 @@ func (q *queueRun) verdict() error {
 	if err := q.rec.Close(); err != nil {
 		return err
 	}
-	events, err := history.Read(q.dir)
+	total := 0
+	for _, name := range slices.Sorted(maps.Keys(q.faults)) {
+		q.o.say("%4d x %s", q.faults[name], name)
+		total += q.faults[name]
+	}
+	q.o.say("%d faults", total)
+	return q.o.check(q.dir)
+}
+
+// check checks the history in dir.
+func (o *options) check(dir string) error {
+	events, err := history.Read(dir)
 	if err != nil {
 		return err
 	}
@@ -282,16 +293,11 @@ func (q *queueRun) verdict() error {
 	v := history.Check(events, map[string]history.Rules{
 		"jobs": {Poison: poison}, "small": {MaxLen: smallLen}, "ring": {MaxLen: ringLen, Drops: true},
 	})
-	total := 0
-	for _, name := range slices.Sorted(maps.Keys(q.faults)) {
-		q.o.say("%4d x %s", q.faults[name], name)
-		total += q.faults[name]
-	}
-	q.o.say("%d faults, %d events, checked in %v", total, len(events), time.Since(began).Round(time.Millisecond))
-	q.o.say("%s", v)
+	o.say("%d events, checked in %v", len(events), time.Since(began).Round(time.Millisecond))
+	o.say("%s", v)
 	for _, why := range []string{"socket closed", "worker killed", "node killed", "connection lost", "lapsed", "revoked", "grace of a session", "settled"} {
-		q.times("handed out again after "+why, v.Redelivery[why])
-		q.times("  when nothing else was wrong", v.Calm[why])
+		o.times("handed out again after "+why, v.Redelivery[why])
+		o.times("  when nothing else was wrong", v.Calm[why])
 	}
 	if n := v.Wrong(); n > 0 {
 		return fmt.Errorf("%d things are wrong", n)
@@ -303,7 +309,7 @@ func (q *queueRun) verdict() error {
 }
 
 // times tells how long something took.
-func (q *queueRun) times(what string, list []time.Duration) {
+func (o *options) times(what string, list []time.Duration) {
 	if len(list) == 0 {
 		return
 	}
@@ -311,7 +317,7 @@ func (q *queueRun) times(what string, list []time.Duration) {
 	at := func(p float64) time.Duration {
 		return list[int(p*float64(len(list)-1))].Round(10 * time.Microsecond)
 	}
-	q.o.say("%-45s %5d times: median %v, p99 %v, at most %v", what, len(list), at(0.5), at(0.99), at(1))
+	o.say("%-45s %5d times: median %v, p99 %v, at most %v", what, len(list), at(0.5), at(0.99), at(1))
 }
 
 func (q *queueRun) close() {
