@@ -71,6 +71,7 @@ type Broker struct {
 	acks      *stage[*Inbox]
 	renewals  *stage[*lane]
 	passes    *stage[string]
+	unsettled unsettled
 
 	cut     atomic.Int32 // not 0: this node may be taken for lost
 	rates   limiter
@@ -199,6 +200,7 @@ func (b *Broker) Close(ctx context.Context) error {
 			}
 		}
 		b.claims.wait()
+		b.settleNow()
 		b.settles.wait()
 		b.puts.wait()
 		b.reads.wait()

@@ -119,6 +119,8 @@ func (b *Broker) settleAll(batch []*settling) {
 func (b *Broker) settled(call *SettleCall, of []*settling) {
 	unknown := call.Err != nil && !isGone(call.Err)
 	doubtful := false // a message may be nobody's, and the store doesn't know
+	closed := b.isClosed()
+	var again []*settling
 	for _, s := range of {
 		h := s.hold
 		if h == nil {
@@ -127,6 +129,11 @@ func (b *Broker) settled(call *SettleCall, of []*settling) {
 		}
 		l := h.consumer.lane // not b.lane: the queue may have another by now
 		l.mu.Lock()
+		if unknown && s.done == nil && !closed && h.consumer.held[h.m.Ref()] == h {
+			again = append(again, s)
+			l.mu.Unlock()
+			continue
+		}
 		h.settling = false
 		// An unknown outcome leaves the message with the consumer, which may settle again.
 		if !unknown {
@@ -138,6 +145,7 @@ func (b *Broker) settled(call *SettleCall, of []*settling) {
 	if unknown && doubtful {
 		b.doubt(call.Queue)
 	}
+	b.settleLater(again)
 	drained := map[*Consumer]bool{}
 	plain := call.Err == nil // acknowledged, and nothing else is ready because of that
 	for i, s := range of {
