@@ -151,13 +151,20 @@ var (
 	topics  = []string{"news", "sport"}
 )
 
+// members are the inboxes that are members of a topic.
+func members(topic string) (list []string) {
+	for i, inbox := range inboxes {
+		if (i+len(topic))%3 > 0 {
+			list = append(list, inbox)
+		}
+	}
+	return list
+}
+
 // subscribe makes inboxes members of topics.
 func subscribe(ctx context.Context, rec *history.Recorder, l *line) error {
-	for i, inbox := range inboxes {
-		for k, topic := range topics {
-			if (i+k)%3 == 0 {
-				continue
-			}
+	for _, topic := range topics {
+		for _, inbox := range members(topic) {
 			for {
 				err := l.call(ctx, "inbox:subscribe", map[string]any{"topic": topic, "inbox": inbox}, nil)
 				if err == nil {
@@ -174,7 +181,7 @@ func subscribe(ctx context.Context, rec *history.Recorder, l *line) error {
 }
 
 // send sends to inboxes and topics until ctx ends.
-func send(ctx context.Context, rec *history.Recorder, l *line, every time.Duration) {
+func send(ctx context.Context, rec *history.Recorder, there *arrivals, l *line, every time.Duration) {
 	defer l.close()
 	for n := 0; ctx.Err() == nil; n++ {
 		to := []string{inboxes[l.rnd.IntN(len(inboxes))]}
@@ -200,6 +207,11 @@ func send(ctx context.Context, rec *history.Recorder, l *line, every time.Durati
 			err := l.call(context.WithoutCancel(ctx), "inbox:send", ask, &answer)
 			if err != errNotAsked && topic != "" {
 				rec.Add(history.Event{Kind: history.Topic, Key: topic, ID: id, Call: began, Outcome: outcome(err), Seq: answer.Tseq})
+				for _, inbox := range members(topic) {
+					if err == nil {
+						there.sent(inbox, id)
+					}
+				}
 			} else if err != errNotAsked {
 				for _, name := range to {
 					e := history.Event{Kind: history.Send, Queue: name, ID: id, Call: began, Outcome: outcome(err), Seq: answer.Seqs[name]}
@@ -207,6 +219,9 @@ func send(ctx context.Context, rec *history.Recorder, l *line, every time.Durati
 						e.Outcome = code
 					}
 					rec.Add(e)
+					if e.Outcome == history.OK {
+						there.sent(name, id)
+					}
 				}
 			}
 			if err == nil && len(answer.Refused) == 0 {
@@ -223,6 +238,7 @@ type owner struct {
 	name  string
 	nodes []string
 	rec   *history.Recorder
+	there *arrivals
 	rnd   *rand.Rand
 	calm  <-chan struct{}
 	epoch uint64
@@ -268,6 +284,7 @@ func (o *owner) open(ctx context.Context) error {
 		switch event {
 		case "inbox:message":
 			o.rec.Add(history.Event{Kind: history.Entry, Queue: o.name, Conn: w.id, Epoch: p.Epoch, Seq: p.Seq, ID: p.ID, Key: p.Topic})
+			o.there.arrived(o.name, p.ID)
 			in <- entry{p, ack}
 		case "inbox:gap":
 			o.rec.Add(history.Event{Kind: history.Gap, Queue: o.name, Conn: w.id, Epoch: p.Epoch, Seq: p.From, To: p.To})

@@ -19,6 +19,7 @@ import (
 	"github.com/roomcast/roomcast/queues/redisqueue"
 	"github.com/roomcast/roomcast/server"
 	"github.com/roomcast/roomcast/server/queueapi"
+	"github.com/roomcast/roomcast/tests/chaos/history"
 )
 
 // queueEnv is set in processes that are nodes with queues, or workers.
@@ -43,6 +44,8 @@ func runQueuePart(text string) error {
 
 // queueNode is a node with queues: in a folder of its own, or in Redis.
 type queueNode struct {
+	Name       string
+	Dir        string // for its history
 	Addr       string
 	Data       string
 	Redis      string
@@ -73,7 +76,12 @@ var queueConfigs = map[string]queues.Config{
 
 func (n *queueNode) run() error {
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
-	ctx, stop := context.WithTimeout(context.Background(), 20*time.Second)
+	rec, err := history.NewRecorder(n.Dir, fmt.Sprint(n.Name, "-", os.Getpid()))
+	if err != nil {
+		return err
+	}
+	go rec.Starved(n.Name, nil)
+	ctx, stop := context.WithTimeout(context.Background(), 60*time.Second)
 	defer stop()
 	store, err := n.store(ctx, log)
 	if err != nil {

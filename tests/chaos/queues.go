@@ -114,14 +114,15 @@ func (q *queueRun) start() (err error) {
 }
 
 func (q *queueRun) startNode(i int) (err error) {
-	n := &queueNode{Addr: q.ports[i], Data: q.data}
+	name := "node" + strconv.Itoa(i)
+	n := &queueNode{Name: name, Dir: q.dir, Addr: q.ports[i], Data: q.data}
 	if q.redis != nil {
 		n.Redis, n.Durability = q.links[i].Addr, redisqueue.Fsync
 		if q.sync != "always" {
 			n.Durability = redisqueue.Memory
 		}
 	}
-	q.nodes[i], err = startPart("node"+strconv.Itoa(i), queuePart{Node: n})
+	q.nodes[i], err = startPart(name, queuePart{Node: n})
 	return err
 }
 
@@ -166,6 +167,7 @@ func (q *queueRun) work() error {
 		defer q.file.close()
 		time.Sleep(3 * time.Second) // until what there is now is safe from what comes
 	}
+	there := newArrivals()
 	const count = 8
 	busy, rest := context.WithCancel(ctx)
 	defer rest()
@@ -173,13 +175,13 @@ func (q *queueRun) work() error {
 		producers.Go(func() { produce(busy, q.rec, client("p", i), q.o.rate/count) })
 	}
 	for i := range 3 {
-		producers.Go(func() { send(busy, q.rec, client("s", 100+i), 15*time.Millisecond) })
+		producers.Go(func() { send(busy, q.rec, there, client("s", 100+i), 15*time.Millisecond) })
 	}
 	boss := &admin{q.rec, client("boss", 0)}
 	producers.Go(func() { boss.run(busy) })
 	calm := make(chan struct{})
 	for i, name := range inboxes {
-		o := &owner{name: name, nodes: q.addrs, rec: q.rec, rnd: rand.New(rand.NewPCG(q.seed, uint64(2000+i))), calm: calm}
+		o := &owner{name: name, nodes: q.addrs, rec: q.rec, there: there, rnd: rand.New(rand.NewPCG(q.seed, uint64(2000+i))), calm: calm}
 		others.Go(func() { o.run(ctx) })
 	}
 	watching, stopWatching := context.WithCancel(ctx)
@@ -202,6 +204,8 @@ func (q *queueRun) work() error {
 	if err := q.drain(ctx, admin); err != nil {
 		return err
 	}
+	there.wait(5 * time.Second)
+	time.Sleep(200 * time.Millisecond) // for what nobody should have got
 	stop()
 	others.Wait()
 	for _, w := range q.workers {
@@ -263,9 +267,6 @@ func (q *queueRun) drain(ctx context.Context, l *line) error {
 				}
 			}
 		}
-	}
-	for was := -1; was < q.rec.Len() && time.Now().Before(end); time.Sleep(600 * time.Millisecond) { // until no entries come any more
-		was = q.rec.Len()
 	}
 	return nil
 }

@@ -95,6 +95,7 @@ func (c *workerConfig) run() error {
 		}
 		all.Go(func() { w.run(ctx) })
 	}
+	all.Go(func() { rec.Starved(c.Name, ctx.Done()) })
 	fmt.Println("works")
 	in := bufio.NewScanner(os.Stdin)
 	for in.Scan() {
@@ -174,11 +175,14 @@ func (w *worker) connection(ctx context.Context) error {
 			w.mu.Unlock()
 			go w.work(conn, m, ack, renew, closeIt)
 		case "queue:revoked":
-			var r struct{ Receipts []string }
+			var r struct {
+				Receipts []string
+				Reason   string
+			}
 			_ = json.Unmarshal(data, &r)
 			for _, receipt := range r.Receipts {
 				if m := w.drop(receipt); m != nil {
-					w.rec.Add(history.Event{Kind: history.Revoked, Queue: m.Queue, ID: m.ID, Fence: m.Fence, Who: w.cfg.Name, Conn: conn.id})
+					w.rec.Add(history.Event{Kind: history.Revoked, Queue: m.Queue, ID: m.ID, Fence: m.Fence, Who: w.cfg.Name, Conn: conn.id, How: r.Reason})
 				}
 			}
 		}

@@ -30,8 +30,9 @@ const Clock = "clock"
 type Verdict struct {
 	Messages, Hands, Again, Settled, Unknown int // stored; deliveries; of them not the first; settlements, and those without an answer
 	Dead, Redriven, Purged                   int
-	Forgotten, Undone                        int // stored, or settled, shortly before the store's power failed, and lost with it
-	Entries, OfTopics, Gaps, Missing         int // inboxes: received for the first time, those of topics among them; gaps told, and numbers in them
+	Starved                                  time.Duration // for how long processes that were excused had no time from the computer, added up
+	Forgotten, Undone                        int           // stored, or settled, shortly before the store's power failed, and lost with it
+	Entries, OfTopics, Gaps, Missing         int           // inboxes: received for the first time, those of topics among them; gaps told, and numbers in them
 
 	Lost, Invented, Twice, Holders, Disorder, Untold, Overflow, Poison, Paused int
 	Examples                                                                   []string
@@ -48,10 +49,10 @@ func (v *Verdict) Wrong() int {
 
 func (v *Verdict) String() string {
 	s := fmt.Sprintf("%d messages, %d hand-outs (%d again), %d settled (%d answers lost), %d dead, %d redriven, %d purged; %d inbox entries, %d of topics, %d gaps of %d told\n"+
-		"with the power of the store: %d forgotten, %d settlements undone\n"+
+		"with the power of the store: %d forgotten, %d settlements undone; processes had to wait for %v, added up\n"+
 		"lost %d, invented or stored twice %d, settled twice or by a stale receipt %d, two holders %d, out of order per key or topic %d, inbox gaps untold %d, above the cap %d, poison alive %d, done while paused %d",
 		v.Messages, v.Hands, v.Again, v.Settled, v.Unknown, v.Dead, v.Redriven, v.Purged, v.Entries, v.OfTopics, v.Gaps, v.Missing,
-		v.Forgotten, v.Undone,
+		v.Forgotten, v.Undone, v.Starved.Round(time.Millisecond),
 		v.Lost, v.Invented, v.Twice, v.Holders, v.Disorder, v.Untold, v.Overflow, v.Poison, v.Paused)
 	for _, e := range v.Examples {
 		s += "\n  " + e
@@ -70,6 +71,7 @@ type hand struct {
 	Event
 	end    int64  // when the worker had it no more, as far as it knew; 0: never
 	why    string // settled, revoked, lapsed, or how its connection ended
+	lapsed bool   // it was revoked, since its node had let go of it before the store
 	settle []*settlement
 }
 
@@ -201,6 +203,7 @@ func gather(events []Event) []*message {
 		case Revoked:
 			if h := find(e); h != nil {
 				h.ends(e.At, "revoked")
+				h.lapsed = h.why == "revoked" && (e.How == "lapsed" || e.How == "cut_off")
 			}
 		case Closed:
 			for _, h := range conns[e.Conn] {

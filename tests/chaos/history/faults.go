@@ -28,6 +28,9 @@ func (v *checker) windows(events []Event) {
 			w := window{e.Call, e.At}
 			v.faults[e.Who] = append(v.faults[e.Who], w)
 			v.all = append(v.all, named{w, e.Who})
+			if e.Outcome == Starving {
+				v.Starved += time.Duration(e.At - e.Call)
+			}
 		case e.Kind == Power:
 			v.power = append(v.power, window{e.Call, e.At})
 		}
@@ -57,6 +60,7 @@ func (v *checker) holders(messages []*message) {
 				v.wrong(&v.Holders, "%s %s was handed out twice with fence %d", m.queue, m.id, a.Fence)
 			case a.end > 0 && a.end <= b.At:
 				v.again(a, b)
+			case a.lapsed && a.end < b.At+onTheWay: // its node let go before
 			case overlaps(v.power, a.At, b.At), slices.ContainsFunc([]string{a.Who, a.Node, Front(a.Node), Clock}, func(who string) bool {
 				return overlaps(v.faults[who], a.At, b.At)
 			}):
@@ -67,6 +71,9 @@ func (v *checker) holders(messages []*message) {
 		}
 	}
 }
+
+// onTheWay is how long a word that something was revoked may be, when that of its next hand-out is there at once.
+const onTheWay = int64(100 * time.Millisecond)
 
 // before is how long before a hand-out ends nothing may have been wrong, for the time until the next one to be that of calm.
 const before = int64(500 * time.Millisecond)

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -33,7 +34,7 @@ const (
 	Resumed Kind = "resumed" // Queue, ID, Fence, Who, Conn, Node: a session has it still, on another connection
 	Settle  Kind = "settle"  // Queue, ID, Fence, Who, Conn, Op, How: it is being sent
 	Settled Kind = "settled" // Op, Outcome: the answer to Settle
-	Revoked Kind = "revoked" // Queue, ID, Fence, Who, Conn
+	Revoked Kind = "revoked" // Queue, ID, Fence, Who, Conn, How: the reason
 	Closed  Kind = "closed"  // Who, Conn, Outcome: why a connection of a worker ended; Until: to when its session keeps what it has
 	Left    Kind = "left"    // Queue, ID, Outcome: the state in which it was at the end
 	Killed  Kind = "killed"  // Who, Outcome: a process, just before it is
@@ -58,6 +59,9 @@ const (
 	Purge        = "purge"
 	Redrive      = "redrive"
 )
+
+// Starving is the Outcome of a Fault: the computer had no time for a process.
+const Starving = "starved"
 
 // Outcomes of what was asked for.
 const (
@@ -93,7 +97,6 @@ type Event struct {
 type Recorder struct {
 	mu  sync.Mutex
 	f   *os.File
-	n   int
 	err error
 }
 
@@ -114,17 +117,30 @@ func (r *Recorder) Add(e Event) {
 	if err == nil {
 		_, err = r.f.Write(append(b, '\n'))
 	}
-	r.n++
 	if r.err == nil {
 		r.err = err
 	}
 }
 
-// Len is how many events were recorded.
-func (r *Recorder) Len() int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.n
+// Starved notes, until stop is closed, when this process didn't run although it wanted to: then it is as if somebody had
+// stopped it, and who says who that is.
+func (r *Recorder) Starved(who string, stop <-chan struct{}) {
+	const every, most = 20 * time.Millisecond, 70 * time.Millisecond
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for last := Now(); ; {
+		select {
+		case <-stop:
+			return
+		case <-tick.C:
+		}
+		now := Now()
+		if now-last > most.Nanoseconds() {
+			// What waits while the process doesn't run comes in afterwards.
+			r.Add(Event{Kind: Fault, Who: who, Call: last, At: now + every.Nanoseconds(), Outcome: Starving})
+		}
+		last = now
+	}
 }
 
 // Close ends the file, and tells what went wrong with it.

@@ -249,6 +249,35 @@ func TestFaults(t *testing.T) {
 	}
 }
 
+// A node that lets go of a message before the store does says so, which may come after the next hand-out, but not much; one
+// that was told by the store that it had lost the message was a second holder.
+func TestRevoked(t *testing.T) {
+	const ms = int64(1e6)
+	for _, test := range []struct {
+		reason  string
+		at      int64
+		holders int
+	}{
+		{"lapsed", 1990 * ms, 0},
+		{"lapsed", 2050 * ms, 0},
+		{"cut_off", 2050 * ms, 0},
+		{"lapsed", 2200 * ms, 1},
+		{"lost", 1990 * ms, 0},
+		{"lost", 2050 * ms, 1},
+	} {
+		v := Check([]Event{
+			{Kind: Publish, Queue: "q", ID: "m", At: 1, Outcome: OK},
+			{Kind: Deliver, Queue: "q", ID: "m", Fence: 1, At: 1000 * ms, Call: 1, Who: "w", Conn: "a", Node: "n"},
+			{Kind: Revoked, Queue: "q", ID: "m", Fence: 1, At: test.at, Who: "w", Conn: "a", How: test.reason},
+			{Kind: Deliver, Queue: "q", ID: "m", Fence: 2, At: 2000 * ms, Call: 1, Who: "x", Conn: "b", Node: "o"},
+			{Kind: Left, Queue: "q", ID: "m", At: 3000 * ms, Outcome: "ready"},
+		}, nil)
+		if v.Holders != test.holders || v.Wrong() != v.Holders {
+			t.Errorf("%+v: %s", test, v)
+		}
+	}
+}
+
 // What was recorded is read, but for a line that was torn.
 func TestRead(t *testing.T) {
 	dir := t.TempDir()
