@@ -55,8 +55,6 @@ func (q *queueRun) nemesis() error {
 	return nil
 }
 
-const ms = time.Millisecond
-
 // afterwards is how long it may take until everybody has noticed something at once.
 const afterwards = 50 * ms
 
