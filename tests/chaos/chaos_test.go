@@ -88,25 +88,26 @@ func TestCheck(t *testing.T) {
 		got                   []event
 		segments              int
 		lost, twice, disorder int
+		missed                int
 	}{
-		"everything":        {[]event{ev(0, 0), ev(1, 0), ev(3, 0), ev(4, 0), ev(6, 0), ev(7, 0), ev(9, 0)}, 1, 0, 0, 0},
-		"one is missing":    {[]event{ev(0, 0), ev(1, 0), ev(4, 0), ev(6, 0), ev(7, 0), ev(9, 0)}, 1, 1, 0, 0},
-		"the end":           {[]event{ev(0, 0), ev(1, 0), ev(3, 0)}, 1, 4, 0, 0},
-		"twice":             {[]event{ev(0, 0), ev(0, 0), ev(1, 0), ev(3, 0), ev(4, 0), ev(6, 0), ev(7, 0), ev(9, 0)}, 1, 0, 1, 0},
-		"swapped":           {[]event{ev(1, 0), ev(0, 0), ev(3, 0), ev(4, 0), ev(6, 0), ev(7, 0), ev(9, 0)}, 1, 0, 0, 1},
-		"another's":         {[]event{ev(0, 0), ev(1, 0), ev(2, 0), ev(3, 0), ev(4, 0), ev(6, 0), ev(7, 0), ev(9, 0)}, 1, 0, 0, 1},
-		"a fresh session":   {[]event{ev(0, 0), ev(4, 1), ev(6, 1), ev(7, 1), ev(9, 1)}, 2, 3, 0, 0}, // all were sent after it had begun
-		"nothing, and owed": {nil, 1, 7, 0, 0},
-		"a fork":            {[]event{ev(0, 0), {0, 1, "9-0", 0}, {0, 5, "9-1", 0}, ev(9, 1)}, 2, 6, 0, 1}, // the next session is owed all; and event 5 was not for it
-		"over a fork":       {[]event{ev(0, 0), {0, 1, "9-0", 0}, ev(3, 0), ev(4, 0), ev(6, 0), ev(7, 0), ev(9, 0)}, 1, 1, 0, 6},
+		"everything":        {[]event{ev(0, 0), ev(1, 0), ev(3, 0), ev(4, 0), ev(6, 0), ev(7, 0), ev(9, 0)}, 1, 0, 0, 0, 0},
+		"one is missing":    {[]event{ev(0, 0), ev(1, 0), ev(4, 0), ev(6, 0), ev(7, 0), ev(9, 0)}, 1, 1, 0, 0, 1},
+		"the end":           {[]event{ev(0, 0), ev(1, 0), ev(3, 0)}, 1, 4, 0, 0, 4},
+		"twice":             {[]event{ev(0, 0), ev(0, 0), ev(1, 0), ev(3, 0), ev(4, 0), ev(6, 0), ev(7, 0), ev(9, 0)}, 1, 0, 1, 0, 0},
+		"swapped":           {[]event{ev(1, 0), ev(0, 0), ev(3, 0), ev(4, 0), ev(6, 0), ev(7, 0), ev(9, 0)}, 1, 0, 0, 1, 0},
+		"another's":         {[]event{ev(0, 0), ev(1, 0), ev(2, 0), ev(3, 0), ev(4, 0), ev(6, 0), ev(7, 0), ev(9, 0)}, 1, 0, 0, 1, 0},
+		"a fresh session":   {[]event{ev(0, 0), ev(4, 1), ev(6, 1), ev(7, 1), ev(9, 1)}, 2, 3, 0, 0, 2}, // all were sent after it had begun
+		"nothing, and owed": {nil, 1, 7, 0, 0, 7},
+		"a fork":            {[]event{ev(0, 0), {0, 1, "9-0", 0}, {0, 5, "9-1", 0}, ev(9, 1)}, 2, 6, 0, 1, 0}, // the next session is owed all; and event 5 was not for it
+		"over a fork":       {[]event{ev(0, 0), {0, 1, "9-0", 0}, ev(3, 0), ev(4, 0), ev(6, 0), ev(7, 0), ev(9, 0)}, 1, 1, 0, 6, 0},
 	} {
 		c := &client{got: test.got}
 		for range test.segments {
 			c.segments = append(c.segments, began)
 		}
 		v := check(stream, []*client{c})
-		if v.lost != test.lost || v.twice != test.twice || v.disorder != test.disorder {
-			t.Errorf("%s: lost %d, twice %d, out of order %d", name, v.lost, v.twice, v.disorder)
+		if v.lost != test.lost || v.twice != test.twice || v.disorder != test.disorder || v.missed != test.missed {
+			t.Errorf("%s: lost %d, twice %d, out of order %d, missed %d", name, v.lost, v.twice, v.disorder, v.missed)
 		}
 	}
 }

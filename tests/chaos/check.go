@@ -37,11 +37,15 @@ func follow(ctx context.Context, redis target) ([]sent, error) {
 		for _, m := range got {
 			from = "(" + m.ID
 			text := func(name string) string { s, _ := m.Values[name].(string); return s }
-			seq, _ := strconv.ParseUint(text("seq"), 10, 64)
-			if text("type") != "3" || seq <= last[text("uid")] {
+			if text("type") != "3" {
 				continue
 			}
-			last[text("uid")] = seq
+			if seq, err := strconv.ParseUint(text("seq"), 10, 64); err == nil { // official servers don't count
+				if seq <= last[text("uid")] {
+					continue
+				}
+				last[text("uid")] = seq
+			}
 			var data struct {
 				Packet struct{ Data []any }
 				Opts   struct{ Rooms []string }
@@ -71,6 +75,7 @@ type verdict struct {
 	lost, twice, disorder    int // within sessions, recovered or not
 	unlogged, again          int // received without a place in the stream; twice, but in a fresh session
 	forked                   int // received with a place in a stream that Redis has lost
+	missed                   int // sent since a client was first in its room, and never received, in no session
 	recovered, fresh, failed int64
 	examples                 []string
 }
@@ -183,6 +188,14 @@ func (v *verdict) client(k int, c *client, stream []sent) {
 			if !got[p] && mine[p].at.After(c.segments[seg].Add(2*time.Millisecond)) {
 				v.wrong(&v.lost, "client %d (session %d) never got event %d of sender %d", k, seg, mine[p].number, mine[p].sender)
 			}
+		}
+	}
+	if len(c.segments) == 0 || c.segments[0].IsZero() {
+		return
+	}
+	for id, p := range index {
+		if _, ok := seen[id]; !ok && mine[p].at.After(c.segments[0].Add(2*time.Millisecond)) {
+			v.missed++
 		}
 	}
 }

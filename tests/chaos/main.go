@@ -31,6 +31,7 @@ type options struct {
 	maxLen   int64
 	only     string
 	seed     uint64 // of queues; 0: another one each time
+	beside   bool   // of avalanche: official servers, too
 	say      func(format string, args ...any)
 }
 
@@ -47,6 +48,7 @@ func main() {
 	flag.Uint64Var(&o.seed, "seed", 0, "of queues: where chance begins; 0: anywhere")
 	flag.StringVar(&o.only, "only", "", "of nemesis and queues: the faults whose name contains this")
 	again := flag.String("check", "", "of queues: check the history in this folder again, that is kept when something was wrong")
+	flag.BoolVar(&o.beside, "beside", true, "avalanche: also with official servers, where there is Node")
 	flag.Parse()
 	if *again != "" {
 		if err := o.check(*again); err != nil {
@@ -122,21 +124,39 @@ var scenarios = map[string]func(options) error{
 
 // finish prints what was found, and fails if something is wrong with it.
 func (o *options) finish(cl *cluster, whole bool) error {
-	v, err := cl.settle()
+	v, err := o.settle(cl, "")
 	if err != nil {
 		return err
 	}
-	o.say("%s", v)
-	reasons := cl.reasons()
-	var list []string
-	for why, n := range reasons {
-		list = append(list, fmt.Sprintf("%s %d", why, n))
+	return o.judge(v, whole)
+}
+
+// settle lets the cluster come to rest, and prints what was found in it.
+func (o *options) settle(cl *cluster, name string) (*verdict, error) {
+	v, err := cl.settle()
+	if err != nil {
+		return nil, err
 	}
-	slices.Sort(list)
-	o.say("fresh by reason, as far as nodes lived to tell: %s; cut off %d, gaps %d", strings.Join(list, ", "), cl.cutOff, cl.gaps)
+	if name != "" {
+		name += ": "
+	}
+	o.say("%s%s", name, v)
+	if cl.cfg.Official == "" {
+		var list []string
+		for why, n := range cl.reasons() {
+			list = append(list, fmt.Sprintf("%s %d", why, n))
+		}
+		slices.Sort(list)
+		o.say("fresh by reason, as far as nodes lived to tell: %s; cut off %d, gaps %d", strings.Join(list, ", "), cl.cutOff, cl.gaps)
+	}
 	for _, e := range v.examples {
 		o.say("  %s", e)
 	}
+	return v, nil
+}
+
+// judge says whether what was found is wrong. whole: every client has to be recovered.
+func (o *options) judge(v *verdict, whole bool) error {
 	if v.lost+v.twice+v.disorder > 0 {
 		return fmt.Errorf("lost %d, twice %d, out of order %d", v.lost, v.twice, v.disorder)
 	}
@@ -165,40 +185,5 @@ func runJitter(o options) error {
 		return err
 	}
 	time.Sleep(o.duration)
-	return o.finish(cl, true)
-}
-
-// runAvalanche kills a node with all clients; they come back to the others.
-func runAvalanche(o options) error {
-	cl, err := newCluster(o.nodes, o.node(), "")
-	if err != nil {
-		return err
-	}
-	defer cl.close()
-	all := cl.nodes
-	cl.mu.Lock()
-	cl.nodes = append([]*process(nil), all[:1]...) // everybody goes to the first
-	cl.mu.Unlock()
-	if err := cl.join(o.clients, jitter{}); err != nil {
-		return err
-	}
-	time.Sleep(time.Second)
-	killed := time.Now()
-	cl.mu.Lock()
-	cl.nodes = all
-	cl.mu.Unlock()
-	cl.kill(0)
-	if err := cl.wait(2*time.Minute, func(c *client) bool { return c.backAt.Load() > killed.UnixNano() }); err != nil {
-		return err
-	}
-	var last int64
-	var took []time.Duration
-	for _, c := range cl.clients {
-		last = max(last, c.backAt.Load())
-		took = append(took, time.Unix(0, c.backAt.Load()).Sub(killed))
-	}
-	slices.Sort(took)
-	o.say("a node with %d clients was killed: half of them were back after %v, all after %v", o.clients,
-		took[len(took)/2].Round(time.Millisecond), time.Unix(0, last).Sub(killed).Round(time.Millisecond))
 	return o.finish(cl, true)
 }

@@ -28,12 +28,13 @@ const nodeEnv = "ROOMCAST_CHAOS_NODE"
 
 // nodeConfig is what a node is told.
 type nodeConfig struct {
-	Redis  target
-	MaxLen int64
-	Number int     // sender's number: its events are told apart by it
-	First  int     // number of its first event
-	Rate   float64 // events per second
-	Groups int     // rooms; every event goes to one of them or to all
+	Official string // its official server's program; "": it is one of ours
+	Redis    target
+	MaxLen   int64
+	Number   int     // sender's number: its events are told apart by it
+	First    int     // number of its first event
+	Rate     float64 // events per second
+	Groups   int     // rooms; every event goes to one of them or to all
 }
 
 // emitted is what clients ask a node to send to a room.
@@ -134,7 +135,7 @@ type process struct {
 	last report
 }
 
-// startNode starts this program as a node.
+// startNode starts this program as a node, or an official server.
 func startNode(cfg nodeConfig) (*process, error) {
 	text, _ := json.Marshal(cfg)
 	self, err := os.Executable()
@@ -142,6 +143,9 @@ func startNode(cfg nodeConfig) (*process, error) {
 		return nil, err
 	}
 	p := &process{cmd: exec.Command(self), ended: make(chan struct{})}
+	if cfg.Official != "" {
+		p.cmd = exec.Command("node", cfg.Official)
+	}
 	p.cmd.Env = append(os.Environ(), nodeEnv+"="+string(text))
 	p.cmd.Stderr = os.Stderr
 	out, err := p.cmd.StdoutPipe()
