@@ -39,7 +39,7 @@ type pending struct {
 	named    map[string]string   // those of them that have a name, by uid
 	answered map[string]struct{} // uids
 	answers  int                 // of nodes, with uid or without
-	waiting  map[string]int      // Ask: acks that nodes owe, by uid
+	waiting  map[string]int      // Ask: acks that nodes owe, by uid; below 0: came before the number of clients
 	acks     int                 // the sum of it
 	dead     []string            // names of nodes that died before they had answered
 	lost     int                 // acks that dead nodes owed
@@ -146,11 +146,15 @@ func (p *pending) take(m *message) {
 	}
 	switch {
 	case p.kind == adapters.Ask && m.kind == kindAck:
-		if p.waiting[m.uid] == 0 {
-			return // more acks than clients
+		// In a Redis Cluster official servers publish each message through any of its nodes: acks may be faster
+		// than the number of clients. Afterwards there are no more acks than clients.
+		_, counted := p.answered[m.uid]
+		if p.waiting[m.uid] <= 0 && (counted || p.counted && p.answers >= p.others) {
+			return
 		}
-		p.waiting[m.uid]--
-		p.acks--
+		if p.waiting[m.uid]--; p.waiting[m.uid] >= 0 {
+			p.acks--
+		}
 	case p.kind == adapters.Ask && m.kind == kindClients,
 		p.kind == adapters.Fetch && m.kind == kindFetchReply,
 		p.kind == adapters.ServerAsk && m.kind == kindServerReply:
@@ -162,8 +166,9 @@ func (p *pending) take(m *message) {
 		}
 		p.answers++
 		if m.kind == kindClients {
+			before := max(p.waiting[m.uid], 0)
 			p.waiting[m.uid] += m.reply.Clients
-			p.acks += m.reply.Clients
+			p.acks += max(p.waiting[m.uid], 0) - before
 		}
 		if m.nothing {
 			return
@@ -183,8 +188,8 @@ func (p *pending) drop(uid, name string) {
 		p.others--
 		p.dead = append(p.dead, name)
 	}
-	p.lost += p.waiting[uid]
-	p.acks -= p.waiting[uid]
+	p.lost += max(p.waiting[uid], 0)
+	p.acks -= max(p.waiting[uid], 0)
 	delete(p.waiting, uid)
 }
 

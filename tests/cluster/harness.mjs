@@ -45,17 +45,15 @@ async function freePort() {
   return port;
 }
 
-/** Starts Redis. */
-export async function startRedis() {
-  const port = await freePort();
-  const run = () => start("redis-server", ["--port", port, "--bind", "127.0.0.1", "--save", "", "--dir", folder, "--logfile", `redis-${port}.log`], { stdio: "ignore" });
+/** Starts redis-server on a port: { kill, restart }, which resolve when it is gone, and when it answers. */
+async function redisServer(port, ...args) {
+  const run = () => start("redis-server", ["--port", port, "--bind", "127.0.0.1", "--save", "", "--dir", folder, "--logfile", `redis-${port}.log`, ...args], { stdio: "ignore" });
   let child = run();
   const { createClient } = await import("redis");
   const client = createClient({ url: `redis://127.0.0.1:${port}`, socket: { reconnectStrategy: 50 } });
   client.on("error", () => {});
   await client.connect();
-  const redis = {
-    port,
+  const server = {
     command: (...args) => client.sendCommand(args.map(String)),
     kill: async () => {
       child.kill("SIGKILL");
@@ -67,10 +65,50 @@ export async function startRedis() {
     },
     stop: async () => {
       client.destroy();
-      await redis.kill();
+      await server.kill();
     },
   };
-  return redis;
+  return server;
+}
+
+/** Starts Redis: { ports, command, kill, restart, stop }. ports is what servers are told. */
+export async function startRedis() {
+  const port = await freePort();
+  return { ...(await redisServer(port)), ports: [port] };
+}
+
+/** Starts a Redis Cluster of three masters: { ports, command, stop }. command goes where its first key is. */
+export async function startRedisCluster() {
+  const ports = [];
+  const servers = [];
+  for (let i = 0; i < 3; i++) {
+    const port = await freePort();
+    const bus = await freePort();
+    ports.push(port);
+    servers.push({ bus, ...(await redisServer(port, "--cluster-enabled", "yes", "--cluster-port", bus, "--cluster-config-file", `nodes-${port}.conf`)) });
+  }
+  const slot = (i) => Math.floor((i * 16384) / 3);
+  for (const [i, s] of servers.entries()) {
+    await s.command("CLUSTER", "ADDSLOTSRANGE", slot(i), slot(i + 1) - 1);
+    await s.command("CLUSTER", "SET-CONFIG-EPOCH", i + 1);
+    if (i > 0) await servers[0].command("CLUSTER", "MEET", "127.0.0.1", ports[i], s.bus);
+  }
+  for (const s of servers) {
+    const known = async () => /cluster_state:ok[^]*cluster_known_nodes:3/.test(await s.command("CLUSTER", "INFO"));
+    await until(known, "the cluster is up", 30_000);
+  }
+  const { createCluster } = await import("redis");
+  const client = createCluster({ rootNodes: ports.map((port) => ({ url: `redis://127.0.0.1:${port}` })) });
+  client.on("error", () => {});
+  await client.connect();
+  return {
+    ports,
+    command: (...args) => client.sendCommand(String(args[1]), false, args.map(String)),
+    stop: async () => {
+      client.destroy();
+      await Promise.all(servers.map((s) => s.stop()));
+    },
+  };
 }
 
 let built;

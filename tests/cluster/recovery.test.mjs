@@ -15,7 +15,7 @@ for (const set of [{ client: "redis" }, { client: "ioredis", streams: 4, sharded
     const stream = streamName(config, 3); // that of the namespace "/"
     let servers;
     before(async () => {
-      config.redis = redis.port;
+      config.redis = redis.ports;
       servers = await Promise.all(["go", "node"].map((kind) => startServer(kind, config)));
       await warm(redis, servers[1], [stream]);
       await until(async () => (await servers[0].do("nodes")) === 2 && (await servers[1].do("nodes")) === 2, "two nodes");

@@ -1,6 +1,7 @@
 // An official server in a cluster, driven by JSON lines on its standard input;
 // server/main.go is ours, driven in the same way. The argument is JSON:
-// { redis: port, adapter: "classic"|"sharded"|"streams", client: "redis"|"redis4"|"ioredis", mode, prefix, specific, streams, sharded, recovery }
+// { redis: ports, adapter: "classic"|"sharded"|"streams", client: "redis"|"redis4"|"ioredis", mode, prefix, specific, streams, sharded, recovery }
+// Several ports are those of a Redis Cluster.
 import { createServer } from "node:http";
 import { createInterface } from "node:readline";
 import { Server } from "socket.io";
@@ -10,15 +11,19 @@ import { plain, revive } from "./values.mjs";
 
 const config = JSON.parse(process.argv[2]);
 
+const several = config.redis.length > 1;
+
 async function connect() {
   if (config.client === "ioredis") {
-    const { Redis } = await import("ioredis");
-    const client = new Redis(config.redis, "127.0.0.1");
+    const { Cluster, Redis } = await import("ioredis");
+    const addresses = config.redis.map((port) => ({ host: "127.0.0.1", port }));
+    const client = several ? new Cluster(addresses, { shardedSubscribers: config.adapter === "sharded" || config.sharded }) : new Redis(addresses[0]);
     client.on("error", () => {});
     return client;
   }
-  const { createClient } = await import(config.client);
-  const client = createClient({ url: `redis://127.0.0.1:${config.redis}` });
+  const { createClient, createCluster } = await import(config.client);
+  const addresses = config.redis.map((port) => ({ url: `redis://127.0.0.1:${port}` }));
+  const client = several ? createCluster({ rootNodes: addresses }) : createClient(addresses[0]);
   client.on("error", () => {});
   await client.connect();
   return client;

@@ -30,7 +30,7 @@ import (
 )
 
 type config struct {
-	Redis    int
+	Redis    []int // ports; several: of a Redis Cluster
 	Adapter  string
 	Mode     redisadapter.Mode
 	Prefix   string
@@ -88,7 +88,11 @@ func run() error {
 	if err := json.Unmarshal([]byte(os.Args[1]), &c); err != nil {
 		return err
 	}
-	rdb := redis.NewClient(&redis.Options{Addr: "127.0.0.1:" + strconv.Itoa(c.Redis)})
+	var addrs []string
+	for _, port := range c.Redis {
+		addrs = append(addrs, "127.0.0.1:"+strconv.Itoa(port))
+	}
+	rdb := redis.NewUniversalClient(&redis.UniversalOptions{Addrs: addrs})
 	defer rdb.Close()
 	cfg := redisadapter.Config{
 		Prefix: c.Prefix, Mode: c.Mode, SpecificResponses: c.Specific, RequestTimeout: 2 * time.Second,
