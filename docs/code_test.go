@@ -47,6 +47,8 @@ func made(rdb redis.UniversalClient) {
 	driver = redisadapter.PubSub(rdb, redisadapter.Config{})
 	driver = redisadapter.ShardedPubSub(rdb, redisadapter.Config{})
 	use(server.Config{Driver: driver}, err)
+	streams := redisadapter.Streams(rdb, redisadapter.StreamsConfig{MaxLen: 10_000})
+	use(server.Config{Driver: streams}, err)
 }
 
 func wired(io *server.Server, data any, onServer func(context.Context, *server.ServerEvent) error, onNamespace func(*server.Namespace)) error {
@@ -185,6 +187,9 @@ func settings(driver adapters.Driver, check func(*http.Request) bool, allow func
 		redisadapter.Config{RequestTimeout: 5 * time.Second},
 		redisadapter.Config{SpecificResponses: true},
 		redisadapter.Config{Mode: redisadapter.Dynamic},
+		redisadapter.StreamsConfig{Config: redisadapter.Config{Prefix: "socket.io"}},
+		redisadapter.StreamsConfig{Stream: "socket.io", Streams: 1, SessionPrefix: "sio:session:"},
+		redisadapter.StreamsConfig{Sharded: true},
 	)
 }
 

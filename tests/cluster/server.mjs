@@ -81,6 +81,10 @@ const commands = {
   noted: () => noted.splice(0),
   heard: () => [...heard],
   nodes: () => io.of("/").adapter.serverCount(),
+  close: async () => {
+    await io.close(); // which saves sessions, without waiting for it
+    await client.ping();
+  },
   allRooms: async () => [...(await io.of("/").adapter.allRooms())],
 };
 
