@@ -285,8 +285,8 @@ func TestSystemd(t *testing.T) {
 	}
 }
 
-// TestTraefik: nothing here runs it, so what can be checked is that it is
-// like the others.
+// TestTraefik: few machines have it, so what can be checked is that it is
+// like the others. Where it is, the end-to-end tests run it.
 func TestTraefik(t *testing.T) {
 	static := documents(t, "traefik/traefik.yaml")[0]
 	if at[string](t, static, "providers", "file", "filename") != "/etc/traefik/roomcast.yaml" {

@@ -1,6 +1,6 @@
 // Several nodes behind a balancer, without sticky sessions.
 //
-// E2E_FULL runs every scenario with every client; else each runs with some.
+// E2E_FULL runs every scenario with every client, behind every balancer; else each runs with some, behind nginx.
 import { test } from "node:test";
 import assert from "node:assert/strict";
 import { Run, ask, modes, next, same, until, versions } from "./lib/clients.mjs";
@@ -20,16 +20,20 @@ const notHere = (kind) => (reference && "the official server needs sticky sessio
 const all = [...connect, ...events, ...rooms, ...disconnect, ...upgrade];
 const heartbeat = { pingInterval: 2000, pingTimeout: 4000 };
 
-matrix(
-  {
-    name: "three nodes behind nginx, round robin",
-    config: heartbeat,
-    start: (config) => startServers(config, "nginx"),
-    skip: notHere("nginx"),
-    thin: full ? 1 : 6,
-  },
-  all,
-);
+const kinds = ["nginx", "haproxy", "caddy", "traefik"];
+
+for (const kind of full ? kinds : ["nginx"]) {
+  matrix(
+    {
+      name: `three nodes behind ${kind}, round robin`,
+      config: heartbeat,
+      start: (config) => startServers(config, kind),
+      skip: notHere(kind),
+      thin: full ? 1 : 6,
+    },
+    all,
+  );
+}
 
 const opened = [];
 const visit = async (server, version, mode, options) => {
@@ -54,7 +58,7 @@ const total = async (cluster, name) => {
   return sum;
 };
 
-for (const kind of ["nginx", "haproxy", "caddy"]) {
+for (const kind of kinds) {
   for (const variant of ["plain", "sticky"]) {
     test(`the program's three nodes behind ${kind}, ${variant}`, { skip: notHere(kind) }, async (t) => {
       const cluster = await startPrograms(kind, variant);
@@ -86,7 +90,7 @@ for (const kind of ["nginx", "haproxy", "caddy"]) {
         await t.test(variant === "plain" ? "requests are handed on" : "stickiness saves the hop", async () => {
           const handed = await total(cluster, "forwarded_total");
           if (variant === "plain") assert.ok(handed > 0 || kind === "caddy");
-          // HAProxy's and Caddy's stickiness is a cookie, which clients in Node don't keep.
+          // HAProxy's, Caddy's and Traefik's stickiness is a cookie, which clients in Node don't keep.
           else if (kind === "nginx") assert.equal(handed, 0);
           assert.equal(await total(cluster, "forward_failures_total"), 0);
           assert.equal(await total(cluster, "forwards_refused_total"), 0);

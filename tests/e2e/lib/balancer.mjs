@@ -1,13 +1,17 @@
 // Balancers before nodes, with the configurations of the folder deploy.
-import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { extname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { freePort, listening, run, which } from "./redis.mjs";
 
-const deploy = fileURLToPath(new URL("../../../deploy/", import.meta.url));
+const root = fileURLToPath(new URL("../../../", import.meta.url));
+const deploy = join(root, "deploy");
 
-/** Kinds: name -> its configurations, the port in them, and how it is started. */
+/**
+ * Kinds: name -> its configurations, the port in them, and how it is started. Those of Traefik are in two files: main has the
+ * port, and leads to the other.
+ */
 const kinds = {
   nginx: {
     files: { plain: "nginx/nginx.conf", sticky: "nginx/sticky.conf" },
@@ -28,28 +32,44 @@ const kinds = {
     args: (file) => ["run", "--adapter", "caddyfile", "--config", file],
     edit: (text) => `{\n\tadmin off\n\tauto_https off\n}\n${text}`,
   },
+  traefik: {
+    files: { plain: "traefik/roomcast.yaml", sticky: "traefik/sticky.yaml" },
+    main: "traefik/traefik.yaml",
+    port: ['address: ":80"', (port) => `address: "127.0.0.1:${port}"`],
+    args: (file, dir) => [`--configFile=${join(dir, "main.yaml")}`],
+    edit: (text) => text.replace("interval: 1s", "interval: 200ms"),
+    editMain: (text, file) => `${text.replace("/etc/traefik/roomcast.yaml", file)}global:\n  checkNewVersion: false\n`,
+  },
 };
 
 const paths = () => "error_log stderr notice;";
 const temp = (dir) =>
   ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map((name) => `\t${name}_temp_path ${dir}/${name};`).join("\n");
 
-export const missing = (kind) => (which(kind) ? false : `no ${kind} here`);
+/** Path of a balancer, or undefined: scripts/build makes some in bin. */
+const find = (kind) => which(kind) ?? (existsSync(join(root, "bin", kind)) ? join(root, "bin", kind) : undefined);
+
+export const missing = (kind) => (find(kind) ? false : `no ${kind} here`);
 
 /** Starts a balancer before nodes ("host:port" each): { url, port, stop }. variant: plain or sticky. */
 export async function startBalancer(kind, nodes, variant = "plain") {
-  const { files, port: place, args, edit } = kinds[kind];
+  const { files, main, port: place, args, edit, editMain } = kinds[kind];
   const dir = mkdtempSync(join(tmpdir(), `roomcast-${kind}-`));
   chmodSync(dir, 0o755); // started by root, nginx works as another user
   const port = await freePort();
-  let text = readFileSync(join(deploy, files[variant]), "utf8");
-  if (!text.includes(place[0])) throw new Error(`${files[variant]} has no "${place[0]}"`);
-  text = text.replace(place[0], place[1](port));
+  const read = (name) => readFileSync(join(deploy, name), "utf8");
+  const listen = (name) => {
+    const text = read(name);
+    if (!text.includes(place[0])) throw new Error(`${name} has no "${place[0]}"`);
+    return text.replace(place[0], place[1](port));
+  };
+  let text = main ? read(files[variant]) : listen(files[variant]);
   nodes.forEach((node, i) => (text = text.replaceAll(`node${i + 1}:8080`, node)));
-  const file = join(dir, "config");
+  const file = join(dir, "config" + extname(files[variant]));
   writeFileSync(file, edit(text, dir));
+  if (main) writeFileSync(join(dir, "main.yaml"), editMain(listen(main), file));
   const env = { ...process.env, HOME: dir, XDG_CONFIG_HOME: dir, XDG_DATA_HOME: dir };
-  const balancer = run(which(kind), args(file, dir), { env });
+  const balancer = run(find(kind), args(file, dir), { env });
   try {
     await listening(port, `${kind}: ${balancer.log}`);
   } catch (err) {

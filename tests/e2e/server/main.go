@@ -95,7 +95,10 @@ func run() error {
 		return err
 	}
 	fmt.Printf("{\"port\":%d}\n", listener.Addr().(*net.TCPAddr).Port)
-	host := &http.Server{Handler: sio, ReadHeaderTimeout: 10 * time.Second}
+	routes := http.NewServeMux()
+	routes.Handle("/", sio)
+	routes.HandleFunc("/readyz", func(http.ResponseWriter, *http.Request) {}) // balancers ask for it
+	host := &http.Server{Handler: routes, ReadHeaderTimeout: 10 * time.Second}
 	served := make(chan error, 1)
 	go func() { served <- host.Serve(listener) }()
 
