@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -54,67 +55,112 @@ func startCluster(root string, k kind, o options, a adapter) (rd *redisd.Server,
 }
 
 // clusterFanout is fanout in a cluster: the sender is on the first node, the
-// members are on both. It also sets "redis" (CPU for each delivery, µs), and
-// from broadcasts at a pace "local", the median time until the last member on
-// the sender's node has one, and "added", by how much longer those on the other
-// node take (ms).
-type clusterFanout fanout
+// members are on both. It also sets "redis" (CPU for each delivery, µs).
+type clusterFanout struct {
+	fanout
+	latency bool // measure that afterwards
+}
 
 func (f clusterFanout) run(r *run) error {
-	h, err := newHall(r, fanout(f))
+	if err := f.fanout.run(r); err != nil || !f.latency {
+		return err
+	}
+	return r.latency(pick(r, 300, 20))
+}
+
+// place is 100 members in a room of their own on one node, and a sender on one.
+type place struct {
+	from, at *process
+	room     string
+	sender   *load.Socket
+	want     []byte // the packet that is on its way
+	sent     time.Time
+	left     int // members that don't have it
+	took     []float64
+}
+
+// latency measures how long it takes until the last of 100 members has a broadcast: on a node that is alone, on the
+// sender's node of the cluster, and on the other one. They take turns, one broadcast at a time and at one pace, so that
+// whatever else happens on the machine happens to each. It sets "single", "own": medians; and of the differences between
+// the other node's and the lone node's of the same turn "other50": the median, "other25" and "other75": the quartiles (all in ms).
+func (r *run) latency(turns int) error {
+	const (
+		members = 100
+		pace    = 20 * time.Millisecond
+	)
+	places := []*place{
+		{room: "single", from: r.alone, at: r.alone},
+		{room: "local", from: r.nodes[0], at: r.nodes[0]},
+		{room: "remote", from: r.nodes[0], at: r.nodes[1]},
+	}
+	for _, p := range places {
+		if err := r.settle(p, members); err != nil {
+			return err
+		}
+	}
+	faults := &r.loop.Faults
+	for turn := range turns + 10 { // the first ones warm up
+		for _, p := range places {
+			next := time.Now().Add(pace)
+			p.cast(turn, members)
+			if !r.loop.Run(next.Add(patience), func() bool { return p.left == 0 }) {
+				faults.Note(&faults.Wrong, "%d members in room %s did not get broadcast %d", p.left, p.room, turn)
+				return errors.New("a broadcast did not reach all members")
+			}
+			r.loop.Run(next, nil)
+		}
+	}
+	var added []float64
+	for i, took := range places[2].took[10:] {
+		added = append(added, took-places[0].took[10+i])
+	}
+	median := func(list []float64) float64 { return quantile(slices.Sorted(slices.Values(list)), 0.5) }
+	r.metrics["single"], r.metrics["own"] = median(places[0].took[10:]), median(places[1].took[10:])
+	slices.Sort(added)
+	r.metrics["other25"], r.metrics["other50"], r.metrics["other75"] = quantile(added, 0.25), quantile(added, 0.5), quantile(added, 0.75)
+	return nil
+}
+
+// settle connects the members and the sender of a place.
+func (r *run) settle(p *place, members int) error {
+	faults := &r.loop.Faults
+	sender, err := r.socketsAt(p.from.Addr, 1, &load.Events{})
 	if err != nil {
 		return err
 	}
-	h.keep(r.warmUp())
-	h.finish()
-	if err := r.begin(); err != nil {
+	p.sender = sender[0]
+	joined := 0
+	list, err := r.socketsAt(p.at.Addr, members, &load.Events{Message: func(_ *load.Socket, data []byte, _ bool) {
+		switch {
+		case string(data) == "30[true]":
+			joined++
+		case bytes.Equal(data, p.want) && p.left > 0:
+			if p.left--; p.left == 0 {
+				p.took = append(p.took, time.Since(p.sent).Seconds()*1e3)
+			}
+		default:
+			faults.Note(&faults.Wrong, "a member in room %s got %.120q", p.room, data)
+		}
+	}})
+	if err != nil {
 		return err
 	}
-	before := h.done
-	h.keep(r.length())
-	h.finish()
-	if err := r.end((h.done - before) * f.members); err != nil {
-		return err
+	join := load.AppendFrame(nil, load.Text, fmt.Sprintf(`420["join",%q]`, p.room))
+	for _, s := range list {
+		s.Write(join)
 	}
-	return h.lag(pick(r, 30, 10))
+	if !r.loop.Run(time.Now().Add(patience), func() bool { return joined == members }) {
+		return fmt.Errorf("%d of %d members joined the room %s", joined, members, p.room)
+	}
+	return nil
 }
 
-// lag casts 10 times a second, which both servers can keep up with, and measures when the last member of each node
-// has it.
-func (h *hall) lag(casts int) error {
-	const interval = 100 * time.Millisecond
-	var (
-		left [2][64]int // as hall.left, by node
-		took [2][]float64
-	)
-	h.delivered = func(s *load.Socket, n int) {
-		on := 0
-		if s.Index >= h.near {
-			on = 1
-		}
-		if left[on][n&63]--; left[on][n&63] == 0 {
-			took[on] = append(took[on], time.Since(h.at[n&63]).Seconds()*1e3)
-		}
-	}
-	first := time.Now()
-	for i := range casts {
-		left[0][h.sent&63], left[1][h.sent&63] = h.near, len(h.members)-h.near
-		h.cast(1)
-		h.r.loop.Run(first.Add(time.Duration(i+1)*interval), nil)
-		if h.sent-h.done > 60 {
-			return fmt.Errorf("%d broadcasts are on their way: the servers can't keep up", h.sent-h.done)
-		}
-	}
-	h.finish()
-	for _, times := range took {
-		if len(times) == 0 {
-			return errors.New("no broadcast reached all members of a node")
-		}
-		slices.Sort(times)
-	}
-	local, remote := took[0][len(took[0])/2], took[1][len(took[1])/2]
-	h.r.metrics["local"], h.r.metrics["added"] = local, remote-local
-	return nil
+func (p *place) cast(number, members int) {
+	text := fmt.Sprintf("%0*d", digits, number)
+	p.want, p.left = []byte(`2["cast","`+text+`"]`), members
+	frame := load.AppendFrame(nil, load.Text, fmt.Sprintf(`42["cast",{"room":%q,"data":%q}]`, p.room, text))
+	p.sent = time.Now()
+	p.sender.Write(frame)
 }
 
 // clusterRows are the figures of a cluster.
@@ -123,7 +169,14 @@ func clusterRows(must, stretch float64) []row {
 		{metric: "cpu", title: "CPU of both nodes", unit: "µs", target: target{must, stretch, ratio}},
 		{metric: "rate", title: "deliveries", unit: "per s"},
 		{metric: "redis", title: "CPU of Redis per million", unit: "s"}, // the same number as µs for each
-		{metric: "local", title: "p50 of the last member on the sender's node", unit: "ms"},
-		{metric: "added", title: "added for the last one on the other node", unit: "ms"},
 	}
+}
+
+// latencyRows are those of latency.
+var latencyRows = []row{
+	{metric: "single", title: "p50 of the last of 100 members on a node that is alone", unit: "ms"},
+	{metric: "own", title: "the same on the sender's node of two", unit: "ms"},
+	{metric: "other50", title: "added on the other node, against the lone one: median", unit: "ms"},
+	{metric: "other25", title: "added: lower quartile", unit: "ms"},
+	{metric: "other75", title: "added: upper quartile", unit: "ms"},
 }

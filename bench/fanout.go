@@ -25,22 +25,20 @@ type fanout struct {
 // hall is the state of a run of fanout.
 type hall struct {
 	fanout
-	r         *run
-	sender    *load.Socket
-	members   []*load.Socket // split evenly over the nodes, in turn of these
-	near      int            // members on the first node, where the sender is
-	next      []int          // by member: the number of the broadcast it must get next
-	awaited   int            // members that a broadcast must reach
-	sent      int
-	done      int                         // broadcasts that all have
-	left      [64]int                     // by broadcast modulo 64: members that it hasn't reached
-	at        [64]time.Time               // when it was sent
-	ended     func(n int)                 // called when all have broadcast n
-	delivered func(s *load.Socket, n int) // called when a member has broadcast n
-	prefix    []byte                      // of the packet at a member, before the number
-	suffix    []byte                      // after it
-	scratch   []byte
-	payload   []byte
+	r       *run
+	sender  *load.Socket
+	members []*load.Socket // split evenly over the nodes, in turn of these
+	next    []int          // by member: the number of the broadcast it must get next
+	awaited int            // members that a broadcast must reach
+	sent    int
+	done    int           // broadcasts that all have
+	left    [64]int       // by broadcast modulo 64: members that it hasn't reached
+	at      [64]time.Time // when it was sent
+	ended   func(n int)   // called when all have broadcast n
+	prefix  []byte        // of the packet at a member, before the number
+	suffix  []byte        // after it
+	scratch []byte
+	payload []byte
 }
 
 // newHall connects the members and the sender.
@@ -79,9 +77,7 @@ func newHall(r *run, f fanout) (*hall, error) {
 		for _, s := range some {
 			s.Index += len(h.members)
 		}
-		if h.members = append(h.members, some...); i == 0 {
-			h.near = len(some)
-		}
+		h.members = append(h.members, some...)
 	}
 	join := load.AppendFrame(nil, load.Text, `420["join","room"]`)
 	for _, s := range h.members {
@@ -108,9 +104,6 @@ func (h *hall) message(s *load.Socket, data []byte) {
 		return
 	}
 	h.next[s.Index]++
-	if h.delivered != nil {
-		h.delivered(s, n)
-	}
 	if h.left[n&63]--; h.left[n&63] == 0 {
 		h.done++
 		if h.ended != nil {
@@ -195,9 +188,13 @@ func paced(r *run) error {
 		return err
 	}
 	slices.Sort(took)
-	quantile := func(q float64) float64 { return took[int(math.Ceil(q*float64(len(took))))-1] }
-	r.metrics["p50"], r.metrics["p99"] = quantile(0.50), quantile(0.99)
+	r.metrics["p50"], r.metrics["p99"] = quantile(took, 0.50), quantile(took, 0.99)
 	return nil
+}
+
+// quantile is that of a sorted list which isn't empty.
+func quantile(sorted []float64, q float64) float64 {
+	return sorted[int(math.Ceil(q*float64(len(sorted))))-1]
 }
 
 // stuck casts to 20 members, of whom one then stops to read. It sets "kept",

@@ -137,13 +137,18 @@ func measure(root string, sc scenario, k kind, round int, quick bool, p *profile
 			r.nodes = []*process{alone}
 		}
 	} else {
-		r.redis, r.nodes, err = startCluster(root, k, o, sc.adapter)
+		if r.redis, r.nodes, err = startCluster(root, k, o, sc.adapter); err == nil {
+			r.alone, err = start(root, k, o)
+		}
 	}
 	if r.redis != nil {
 		defer r.redis.Stop()
 	}
 	for _, node := range r.nodes {
 		defer node.stop()
+	}
+	if r.alone != nil {
+		defer r.alone.stop()
 	}
 	if err != nil {
 		return res, err

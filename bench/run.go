@@ -16,6 +16,7 @@ import (
 type run struct {
 	server  *process
 	nodes   []*process     // server, and the others of its cluster
+	alone   *process       // beside a cluster: a node without
 	redis   *redisd.Server // nil: there is no cluster
 	loop    *load.Loop
 	quick   bool

@@ -136,10 +136,10 @@ var scenarios = []scenario{
 			{metric: "goroutines", title: "goroutines left", unit: "", target: target{0, 0, atMost}},
 		},
 	},
-	{name: "cluster-classic", adapter: classic, title: "two nodes, classic, 1,000 members", run: clusterFanout{members: 1000, inFlight: 1, size: 64}.run, rows: clusterRows(0.60, 0.45)},
-	{name: "cluster-streams", adapter: streams, title: "two nodes, streams, 1,000 members", run: clusterFanout{members: 1000, inFlight: 1, size: 64}.run, rows: clusterRows(0.60, 0.45)},
-	{name: "cluster-classic-4", adapter: classic, title: "two nodes, classic, 100 members, 4 in flight", run: clusterFanout{members: 100, inFlight: 4, size: 64}.run, rows: clusterRows(0.50, 0.30)},
-	{name: "cluster-streams-4", adapter: streams, title: "two nodes, streams, 100 members, 4 in flight", run: clusterFanout{members: 100, inFlight: 4, size: 64}.run, rows: clusterRows(0.50, 0.30)},
+	{name: "cluster-classic", adapter: classic, title: "two nodes, classic, 1,000 members", run: clusterFanout{fanout{members: 1000, inFlight: 1, size: 64}, true}.run, rows: append(clusterRows(0.60, 0.45), latencyRows...)},
+	{name: "cluster-streams", adapter: streams, title: "two nodes, streams, 1,000 members", run: clusterFanout{fanout{members: 1000, inFlight: 1, size: 64}, true}.run, rows: append(clusterRows(0.60, 0.45), latencyRows...)},
+	{name: "cluster-classic-4", adapter: classic, title: "two nodes, classic, 100 members, 4 in flight", run: clusterFanout{fanout{members: 100, inFlight: 4, size: 64}, false}.run, rows: clusterRows(0.50, 0.30)},
+	{name: "cluster-streams-4", adapter: streams, title: "two nodes, streams, 100 members, 4 in flight", run: clusterFanout{fanout{members: 100, inFlight: 4, size: 64}, false}.run, rows: clusterRows(0.50, 0.30)},
 }
 
 // choose returns the scenarios with the given names or beginnings of names
