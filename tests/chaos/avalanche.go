@@ -84,6 +84,7 @@ func avalanche(o options, cfg nodeConfig, name string) (*avalancheRow, error) {
 		return nil, err
 	}
 	defer cl.close()
+	cl.limit = 20 * time.Second // as officially
 	all := cl.nodes
 	cl.mu.Lock()
 	cl.nodes = append([]*process(nil), all[:1]...) // everybody goes to the first

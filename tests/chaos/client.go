@@ -31,6 +31,7 @@ func (e event) unlogged() bool { return e.offset == "unlogged" || e.offset == ""
 type client struct {
 	room   int
 	nodes  func() []string // addresses to connect to
+	limit  time.Duration   // for getting in
 	jitter jitter
 
 	pid, offset string
@@ -80,7 +81,7 @@ func (c *client) run(ctx context.Context) {
 
 var errEnded = errors.New("the connection ended")
 
-// patience is how long a client waits for an answer, and for the next ping.
+// patience is how long a client waits for an answer, and until it is let in.
 const patience = 10 * time.Second
 
 // session is one connection. It returns nil if the client dropped off by itself.
@@ -89,7 +90,7 @@ func (c *client) session(ctx context.Context) error {
 	if len(addrs) == 0 {
 		return errEnded
 	}
-	dialer := ws.Dialer{Timeout: patience}
+	dialer := ws.Dialer{Timeout: c.limit}
 	conn, br, _, err := dialer.Dial(ctx, "ws://"+addrs[rand.IntN(len(addrs))]+"/socket.io/?EIO=4&transport=websocket")
 	if err != nil {
 		return err
@@ -130,7 +131,7 @@ func (c *client) session(ctx context.Context) error {
 	for {
 		_ = conn.SetReadDeadline(time.Now().Add(40 * time.Second))
 		if !in {
-			_ = conn.SetReadDeadline(began.Add(patience))
+			_ = conn.SetReadDeadline(began.Add(c.limit))
 		}
 		data, op, err := wsutil.ReadServerData(rw)
 		if err != nil {

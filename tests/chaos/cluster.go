@@ -26,6 +26,7 @@ type cluster struct {
 	links  [][]*redistest.Link // by node, to each server
 	via    []map[string]string // by node: what it connects to instead of a server's address
 	cfg    nodeConfig
+	limit  time.Duration // for a client to get in
 
 	mu     sync.Mutex
 	nodes  []*process // nil: being killed
@@ -44,7 +45,7 @@ func newCluster(n int, cfg nodeConfig, kind string, redisArgs ...string) (*clust
 	if err != nil {
 		return nil, err
 	}
-	cl := &cluster{redis: d, cfg: cfg, nodes: make([]*process, n), wrote: make([]int, n), fresh: map[string]int64{}}
+	cl := &cluster{redis: d, cfg: cfg, limit: patience, nodes: make([]*process, n), wrote: make([]int, n), fresh: map[string]int64{}}
 	if cl.toxics, err = startToxics(); err != nil {
 		cl.close()
 		return nil, err
@@ -162,7 +163,7 @@ func (cl *cluster) join(n int, j jitter) error {
 	ctx, stop := context.WithCancel(context.Background())
 	cl.stop = stop
 	for i := range n {
-		c := &client{room: i % max(cl.cfg.Groups, 1), nodes: cl.addrs, jitter: j}
+		c := &client{room: i % max(cl.cfg.Groups, 1), nodes: cl.addrs, limit: cl.limit, jitter: j}
 		cl.clients = append(cl.clients, c)
 		cl.run.Go(func() { c.run(ctx) })
 		if i%100 == 99 {
