@@ -98,7 +98,7 @@ func TestCheck(t *testing.T) {
 		"another's":         {[]event{ev(0, 0), ev(1, 0), ev(2, 0), ev(3, 0), ev(4, 0), ev(6, 0), ev(7, 0), ev(9, 0)}, 1, 0, 0, 1, 0},
 		"a fresh session":   {[]event{ev(0, 0), ev(4, 1), ev(6, 1), ev(7, 1), ev(9, 1)}, 2, 3, 0, 0, 2}, // all were sent after it had begun
 		"nothing, and owed": {nil, 1, 7, 0, 0, 7},
-		"a fork":            {[]event{ev(0, 0), {0, 1, "9-0", 0}, {0, 5, "9-1", 0}, ev(9, 1)}, 2, 6, 0, 1, 0}, // the next session is owed all; and event 5 was not for it
+		"a fork":            {[]event{ev(0, 0), {0, 1, "9-0", 0}, {0, 5, "9-1", 0}, ev(9, 1)}, 2, 6, 0, 1, 4}, // the next session is owed all; and event 5 was not for it
 		"over a fork":       {[]event{ev(0, 0), {0, 1, "9-0", 0}, ev(3, 0), ev(4, 0), ev(6, 0), ev(7, 0), ev(9, 0)}, 1, 1, 0, 6, 0},
 	} {
 		c := &client{got: test.got}
