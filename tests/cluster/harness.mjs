@@ -71,10 +71,10 @@ async function redisServer(port, ...args) {
   return server;
 }
 
-/** Starts Redis: { ports, command, kill, restart, stop }. ports is what servers are told. */
-export async function startRedis() {
+/** Starts Redis with these arguments: { ports, command, kill, restart, stop }. ports is what servers are told. */
+export async function startRedis(...args) {
   const port = await freePort();
-  return { ...(await redisServer(port)), ports: [port] };
+  return { ...(await redisServer(port, ...args)), ports: [port] };
 }
 
 /** Starts a Redis Cluster of three masters: { ports, command, stop }. command goes where its first key is. */

@@ -1,6 +1,6 @@
 // An official server in a cluster, driven by JSON lines on its standard input;
 // server/main.go is ours, driven in the same way. The argument is JSON:
-// { redis: ports, adapter: "classic"|"sharded"|"streams", client: "redis"|"redis4"|"ioredis", mode, prefix, specific, streams, sharded, recovery }
+// { redis: ports, adapter: "classic"|"sharded"|"streams", client: "redis"|"redis4"|"ioredis", mode, prefix, specific, streams, sharded, recovery, maxLen, plaintext }
 // Several ports are those of a Redis Cluster.
 import { createServer } from "node:http";
 import { createInterface } from "node:readline";
@@ -36,7 +36,7 @@ const adapters = {
   streams: () =>
     createStreamsAdapter(client, {
       channelPrefix: config.prefix, streamName: `${config.prefix}:stream`, sessionKeyPrefix: `${config.prefix}:session:`,
-      streamCount: config.streams ?? 1, useShardedPubSub: config.sharded ?? false,
+      streamCount: config.streams ?? 1, useShardedPubSub: config.sharded ?? false, maxLen: config.maxLen ?? 10_000, onlyPlaintext: config.plaintext ?? false,
     }),
 };
 const adapter = await adapters[config.adapter]();
@@ -72,6 +72,7 @@ const commands = {
   open: (c) => setup(io.of(c.nsp)),
   emit: (c) => void target(c).emit(c.event, ...revive(c.args)),
   call: (c) => answers((done) => target(c).timeout(c.timeout).emit(c.event, ...revive(c.args), done)),
+  ask: (c) => answers((done) => io.sockets.sockets.get(c.rooms[0]).timeout(2000).emit(c.event, ...revive(c.args), (err, v) => done(err, [v]))),
   fetch: async (c) => (await target(c).fetchSockets()).map((s) => ({ id: s.id, rooms: [...s.rooms], data: plain(s.data), query: s.handshake.query.EIO })),
   join: (c) => target(c).socketsJoin(c.names),
   leave: (c) => target(c).socketsLeave(c.names),

@@ -39,13 +39,15 @@ type config struct {
 	Emitter  string // the stream of emitters
 	Sharded  bool   // requests of the streams adapter
 	Recovery bool
+	MaxLen   int64 // of a stream
 }
 
 // streams is the configuration of the streams adapter. Prefix tells clusters apart in Redis.
 func (c *config) streams(shared redisadapter.Config) redisadapter.StreamsConfig {
 	return redisadapter.StreamsConfig{
 		Config: shared, Stream: c.Prefix + ":stream", Streams: c.Streams,
-		SessionPrefix: c.Prefix + ":session:", Sharded: c.Sharded,
+		SessionPrefix: c.Prefix + ":session:", Sharded: c.Sharded, MaxLen: c.MaxLen,
+		Patience: 20 * time.Second, // however busy the machine is
 	}
 }
 
@@ -233,6 +235,16 @@ func (n *node) do(ctx context.Context, c *command) (any, error) {
 			found = append(found, first(a.Args))
 		}
 		return answers(found, err), nil
+	case "ask": // one client of this node
+		s := n.Of(c.NSP).Socket(c.Rooms[0])
+		if s == nil {
+			return nil, server.ErrDisconnected
+		}
+		a, err := s.Call(ctx, c.Event, args...)
+		if err != nil {
+			return nil, err
+		}
+		return answers([]any{first(a.Args)}, nil), nil
 	case "serverCall":
 		list, err := n.Of(c.NSP).ServerSideCall(ctx, c.Event, args...)
 		found := []any{}
