@@ -79,15 +79,15 @@ func (l *line) census(ctx context.Context) (census, error) {
 	if err != nil {
 		return census{}, err
 	}
-	c := census{others: counts[counted] - counts[own], named: map[string]string{}}
+	c := census{others: counts[counted] - counts[own], named: map[string]string{}, gone: map[string]struct{}{}}
 	for _, p := range known {
-		switch n := counts[p.channel]; {
-		case n == 0:
-		case p.alive:
+		n := counts[p.channel]
+		if n > 0 && p.alive {
 			c.others -= n - 1
 			c.named[p.uid] = p.name
-		default:
+		} else {
 			c.others -= n
+			c.gone[p.uid] = struct{}{}
 		}
 	}
 	c.others = max(c.others, len(c.named))

@@ -23,7 +23,7 @@ type peer struct {
 	last  int64 // beats when it was heard last
 	every time.Duration
 	alive bool
-	gone  time.Time // since when it is dead
+	gone  time.Time // since when it is dead, or has said goodbye
 }
 
 // heartbeat is what nodes tell each other.
@@ -39,7 +39,7 @@ const (
 	maxHeartbeat = 1024
 	maxPeers     = 1000
 	// keepDead is how long Redis may count the connection of a node that is dead:
-	// as long as TCP needs to notice.
+	// as long as TCP needs to notice. That of one that has said goodbye is counted a moment longer, too.
 	keepDead = 10 * time.Minute
 )
 
@@ -89,7 +89,7 @@ func (p *peers) note(h heartbeat) {
 	q.name, q.last, q.alive = h.Name, p.beats, !h.Bye
 	q.every = min(max(time.Duration(h.Every)*time.Millisecond, time.Millisecond), time.Minute)
 	if h.Bye {
-		delete(p.known, h.Node)
+		q.gone = time.Now()
 	}
 	p.mu.Unlock()
 	if h.Bye {

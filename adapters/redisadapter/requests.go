@@ -37,6 +37,7 @@ type pending struct {
 	counted  bool                // others is known
 	others   int                 // nodes that have to answer
 	named    map[string]string   // those of them that have a name, by uid
+	gone     map[string]struct{} // uids of nodes that aren't among others, though they may have answered
 	answered map[string]struct{} // uids
 	answers  int                 // of nodes, with uid or without
 	waiting  map[string]int      // Ask: acks that nodes owe, by uid; below 0: came before the number of clients
@@ -50,7 +51,8 @@ type pending struct {
 // census is who has a namespace open, beside ourselves.
 type census struct {
 	others int
-	named  map[string]string // names by uid of those that are known to live; they are among others
+	named  map[string]string   // names by uid of those that are known to live; they are among others
+	gone   map[string]struct{} // uids of those that have died, left, or closed the namespace; they aren't
 }
 
 func (rs *requests) begin(kind adapters.Kind, id string) (*pending, error) {
@@ -136,7 +138,14 @@ func (p *pending) change(f func()) {
 
 // expect says who has to answer.
 func (p *pending) expect(c census) {
-	p.change(func() { p.counted, p.others, p.named = true, c.others, c.named })
+	p.change(func() {
+		p.counted, p.others, p.named, p.gone = true, c.others, c.named, c.gone
+		for uid := range c.gone {
+			if _, ok := p.answered[uid]; ok {
+				p.others++ // it was there when it was asked
+			}
+		}
+	})
 }
 
 func (p *pending) take(m *message) {
@@ -165,6 +174,9 @@ func (p *pending) take(m *message) {
 			p.answered[m.uid] = struct{}{}
 		}
 		p.answers++
+		if _, ok := p.gone[m.uid]; ok {
+			p.others++
+		}
 		if m.kind == kindClients {
 			before := max(p.waiting[m.uid], 0)
 			p.waiting[m.uid] += m.reply.Clients

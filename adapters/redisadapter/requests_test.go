@@ -3,6 +3,8 @@ package redisadapter
 import (
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
 	"reflect"
 	"slices"
 	"testing"
@@ -58,7 +60,7 @@ func TestRequestComplete(t *testing.T) {
 		start := time.Now()
 		p, wait := ask(t, rs, adapters.Fetch, 5*time.Second)
 		rs.answer(answer(kindFetchReply, "uid-b", -1)) // faster than the count
-		p.expect(census{3, named("b", "c")})
+		p.expect(census{others: 3, named: named("b", "c")})
 		rs.answer(answer(kindFetchReply, "uid-b", -1)) // twice
 		rs.answer(answer(kindClients, "uid-c", 1))     // to another question
 		rs.answer(answer(kindFetchReply, "", -1))      // a Node server
@@ -79,7 +81,7 @@ func TestRequestMissing(t *testing.T) {
 		rs := &requests{stats: &counters{}}
 		start := time.Now()
 		p, wait := ask(t, rs, adapters.Fetch, 5*time.Second)
-		p.expect(census{4, named("b", "c")})
+		p.expect(census{others: 4, named: named("b", "c")})
 		rs.answer(answer(kindFetchReply, "uid-c", -1))
 		replies, err := wait()
 		want := &adapters.MissingError{Nodes: []string{"b"}, Unnamed: 2}
@@ -98,7 +100,7 @@ func TestRequestDeadNode(t *testing.T) {
 		rs := &requests{stats: &counters{}}
 		start := time.Now()
 		p, wait := ask(t, rs, adapters.Ask, 5*time.Second)
-		p.expect(census{2, named("b", "c")})
+		p.expect(census{others: 2, named: named("b", "c")})
 		rs.answer(answer(kindClients, "uid-b", 2))
 		rs.answer(answer(kindAck, "uid-b", -1))
 		rs.answer(answer(kindClients, "uid-c", 0))
@@ -112,12 +114,51 @@ func TestRequestDeadNode(t *testing.T) {
 		}
 
 		p, wait = ask(t, rs, adapters.Fetch, 5*time.Second)
-		p.expect(census{1, named("b")})
+		p.expect(census{others: 1, named: named("b")})
 		rs.drop("uid-b", "b")
 		if _, err := wait(); !errors.As(err, &missing) || !slices.Equal(missing.Nodes, []string{"b"}) {
 			t.Error(err)
 		}
 	})
+}
+
+// A node that answers and leaves before the others are counted doesn't answer for one of them.
+func TestRequestGoneNode(t *testing.T) {
+	for _, late := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			rs := &requests{stats: &counters{}}
+			p, wait := ask(t, rs, adapters.Fetch, 5*time.Second)
+			if !late {
+				rs.answer(answer(kindFetchReply, "uid-b", -1))
+			}
+			p.expect(census{others: 1, named: named("c"), gone: map[string]struct{}{"uid-b": {}}})
+			if late {
+				rs.answer(answer(kindFetchReply, "uid-b", -1))
+			}
+			time.Sleep(time.Second)
+			rs.answer(answer(kindFetchReply, "uid-c", -1))
+			if replies, err := wait(); err != nil || len(replies) != 2 {
+				t.Errorf("late: %t: %+v, %v", late, replies, err)
+			}
+		})
+	}
+}
+
+// Redis still counts the connection of a node for a moment after it has said goodbye: it isn't an unknown one that is to
+// be waited for.
+func TestGoodbyeIsRemembered(t *testing.T) {
+	var dead []string
+	mine := newPeers(Config{Logger: slog.New(slog.DiscardHandler)}.withDefaults(), "a", func(id, _ string) { dead = append(dead, id) })
+	theirs := newPeers(Config{Node: "node-b"}.withDefaults(), "b", nil)
+	mine.hear(theirs.heartbeat(1))
+	mine.hear(theirs.goodbye())
+	var known []string
+	mine.each(func(id, name string, alive bool) { known = append(known, fmt.Sprint(id, " ", name, " ", alive)) })
+	if !slices.Equal(known, []string{"b node-b false"}) || !slices.Equal(dead, []string{"b"}) || mine.alive() != 0 {
+		t.Errorf("%q, %q", known, dead)
+	}
+	mine.tick(time.Now().Add(keepDead + time.Second))
+	mine.each(func(id, _ string, _ bool) { t.Errorf("%s is still known", id) })
 }
 
 // A broadcast's acks end the request, more than there are clients don't count. One may come before the number of
@@ -136,7 +177,7 @@ func TestRequestAcks(t *testing.T) {
 			t.Errorf("%+v, %v", replies, err)
 		}
 		p, wait = ask(t, rs, adapters.Ask, 5*time.Second)
-		p.expect(census{2, named("b", "c")})
+		p.expect(census{others: 2, named: named("b", "c")})
 		rs.answer(answer(kindAck, "uid-b", -1))
 		rs.answer(answer(kindClients, "uid-c", 1))
 		rs.answer(answer(kindAck, "uid-b", -1))
