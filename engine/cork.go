@@ -25,6 +25,9 @@ func (s *Session) Uncork() {
 	s.mu.Lock()
 	s.corks--
 	flush := s.corks == 0 && s.release()
+	if s.corks > 0 && s.queue != nil && !s.flushing {
+		s.armCork() // for what Gather has left to this one
+	}
 	s.mu.Unlock()
 	if flush {
 		s.Flush()

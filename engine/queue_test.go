@@ -339,6 +339,16 @@ func TestGather(t *testing.T) {
 		}
 		s.Flush()
 		expect(t, p, "4g")
+
+		// Who has gathered something goes while another one, who may take long, corks on.
+		s.Cork()
+		s.Gather(msg("h"))
+		s.Cork()
+		s.Uncork()
+		expect(t, p, "")
+		time.Sleep(corkTime)
+		expect(t, p, "4h")
+		s.Uncork()
 	})
 }
 

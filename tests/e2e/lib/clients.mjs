@@ -49,10 +49,13 @@ export function next(emitter, event, ms) {
 
 /** Emits and waits for the acknowledgement: all its arguments. */
 export function ask(socket, event, ...args) {
+  const what = [`acknowledgement of "${event}"`];
+  const lost = (reason) => what.push(`(disconnected: ${reason})`);
+  socket.once("disconnect", lost);
   return within(
     new Promise((resolve) => socket.emit(event, ...args, (...answer) => resolve(answer))),
-    `acknowledgement of "${event}"`,
-  );
+    { toString: () => what.join(" ") },
+  ).finally(() => socket.off("disconnect", lost));
 }
 
 /**
