@@ -72,6 +72,7 @@ func dedicate(ctx context.Context, rdb redis.UniversalClient, key string) (*dedi
 	opt := *base.Options()
 	opt.MaxRetries, opt.DialerRetries = -1, 1
 	opt.PoolSize, opt.MinIdleConns, opt.MaxIdleConns = 1, 0, 0
+	opt.PipelinePoolSize = -1 // pipelines would try to get a connection of their own, each time
 	opt.ConnMaxIdleTime, opt.ConnMaxLifetime = -1, -1
 	opt.DialTimeout = 2 * time.Second
 	opt.ReadTimeout, opt.WriteTimeout = -1, -1 // contexts bound them
