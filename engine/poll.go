@@ -20,6 +20,7 @@ type poll struct {
 	posting bool                // a POST is being handled
 	body    http.ResponseWriter // of the POST whose body is being read
 	probed  bool                // a candidate has probed: no GET is held
+	came    chan struct{}       // made by a POST that waits for a GET, closed by it
 	answer  *Batch              // to a held GET once the session has left polling
 	timer   *time.Timer         // for a GET to come while closing
 	wake    chan struct{}       // of capacity 1
@@ -43,6 +44,7 @@ func (p *poll) wakeUp() {
 func (p *poll) finish(answer *Batch) {
 	p.answer = answer
 	p.wakeUp()
+	p.arrived()
 	if p.timer != nil {
 		p.timer.Stop()
 	}
@@ -51,6 +53,24 @@ func (p *poll) finish(answer *Batch) {
 		http.NewResponseController(p.body).SetReadDeadline(time.Unix(1, 0))
 	}
 }
+
+// arrived tells a POST that waits for a GET.
+func (p *poll) arrived() {
+	if p.came != nil {
+		close(p.came)
+		p.came = nil
+	}
+}
+
+// A client's requests come by several connections, so one may be handled before
+// another that was sent first. A server with one thread, like the official one,
+// hardly ever lets that happen.
+const (
+	// A GET that may have overtaken the upgrade packet gives it overtaking.
+	overtaking = 10 * time.Millisecond
+	// A POST that closes the session waits for a GET that it may have overtaken.
+	crossing = 50 * time.Millisecond
+)
 
 // ErrReleased is the cause with which a host cancels the context of a held GET
 // so that it is answered with a noop and the client asks again: the connection
@@ -77,30 +97,64 @@ func (s *Session) get(w http.ResponseWriter, r *http.Request, p *poll) {
 		w.WriteHeader(http.StatusBadRequest)
 		return
 	}
-	if s.queue == nil && s.state.Load() == stateOpen && !p.probed {
-		p.held, p.woken = true, false
-		s.mu.Unlock()
-		told, gone := true, false
-		select {
-		case <-p.wake:
-		case <-r.Context().Done():
-			told, gone = false, context.Cause(r.Context()) != ErrReleased
+	p.arrived()
+	late := s.cand != nil
+	if s.idle() && !p.probed && s.hold(r, p, 0) {
+		s.left(p)
+		return
+	}
+	if late {
+		if s.idle() && s.cand != nil && s.hold(r, p, overtaking) {
+			s.left(p)
+			return
 		}
-		s.mu.Lock()
-		p.held = false
-		if !told && p.woken {
-			<-p.wake
-		}
-		if gone {
-			current := s.poll == p
+		if s.poll != p && s.state.Load() != stateClosed {
 			s.mu.Unlock()
-			if current {
-				s.finish(TransportError, ErrPollClosed)
-			}
+			s.server.refuse(w, r, mismatch("polling", s.Transport()))
 			return
 		}
 	}
 	s.answer(w, r, p)
+}
+
+// idle reports whether a GET has nothing to answer. s.mu is held.
+func (s *Session) idle() bool { return s.queue == nil && s.state.Load() == stateOpen }
+
+// hold has a GET wait until it is woken, or for limit if that isn't 0. It
+// reports whether the client has gone. s.mu is held before and after.
+func (s *Session) hold(r *http.Request, p *poll, limit time.Duration) (gone bool) {
+	var over <-chan time.Time
+	if limit > 0 {
+		timer := time.NewTimer(limit)
+		defer timer.Stop()
+		over = timer.C
+	}
+	p.held, p.woken = true, false
+	s.mu.Unlock()
+	told := false
+	select {
+	case <-p.wake:
+		told = true
+	case <-over:
+	case <-r.Context().Done():
+		gone = context.Cause(r.Context()) != ErrReleased
+	}
+	s.mu.Lock()
+	p.held = false
+	if !told && p.woken {
+		<-p.wake
+	}
+	return gone
+}
+
+// left ends a session that is still polling, but whose client has left its GET.
+// s.mu is held, and released here.
+func (s *Session) left(p *poll) {
+	current := s.poll == p
+	s.mu.Unlock()
+	if current {
+		s.finish(TransportError, ErrPollClosed)
+	}
 }
 
 // answer writes the response to a GET. s.mu is held, and released here.

@@ -49,7 +49,7 @@ func (s *Session) post(w http.ResponseWriter, r *http.Request, p *poll) {
 		return
 	}
 	defer body.release()
-	s.deliver(body, octet, p)
+	s.deliver(r, body, octet, p)
 	h := w.Header()
 	h["Content-Type"] = textHTML // officially so, against a download dialog of old browsers
 	h["Content-Length"] = two
@@ -151,8 +151,9 @@ func readAll(r io.Reader, length, limit int) (*body, error) {
 	}
 }
 
-// deliver hands the packets of a body over.
-func (s *Session) deliver(b *body, octet bool, poll *poll) {
+// deliver hands the packets of a body over, and ends the session if the client
+// closes it.
+func (s *Session) deliver(r *http.Request, b *body, octet bool, poll *poll) {
 	data := b.data
 	if poll.jsonp {
 		var ok bool
@@ -176,8 +177,16 @@ func (s *Session) deliver(b *body, octet bool, poll *poll) {
 		s.finish(ParseError, err)
 		return
 	}
+	if s.packets(&p, b) {
+		s.meet(r, poll)
+		s.finishWith(TransportClose, nil, noopBatch)
+	}
+}
+
+// packets hands the packets of a body over until one closes the session.
+func (s *Session) packets(p *payload, b *body) (closed bool) {
 	if !s.enter() {
-		return
+		return false
 	}
 	defer s.leave()
 	for {
@@ -185,17 +194,36 @@ func (s *Session) deliver(b *body, octet bool, poll *poll) {
 		switch {
 		case err != nil:
 			s.finish(ParseError, err)
-			return
+			return false
 		case !ok:
-			return
+			return false
 		case pkt.Type == Close:
-			s.finishWith(TransportClose, nil, noopBatch)
-			return
+			return true
 		}
 		// Who keeps a message keeps the whole body: worth it only for large ones.
 		if s.receive(pkt, b.owned && 2*len(pkt.Data) >= cap(b.data)) != nil {
-			return
+			return false
 		}
+	}
+}
+
+// meet waits for a GET before the session ends: clients have one under way, and
+// would take its refusal for a fault.
+func (s *Session) meet(r *http.Request, p *poll) {
+	s.mu.Lock()
+	if p.held || s.poll != p || s.state.Load() == stateClosed {
+		s.mu.Unlock()
+		return
+	}
+	came := make(chan struct{})
+	p.came = came
+	s.mu.Unlock()
+	timer := time.NewTimer(crossing)
+	defer timer.Stop()
+	select {
+	case <-came:
+	case <-timer.C:
+	case <-r.Context().Done():
 	}
 }
 
