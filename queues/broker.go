@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// BrokerConfig is the configuration of a Broker. Fields are zero for their default.
+// BrokerConfig is the configuration of a Broker. Fields are zero for their default, and limits are negative for none.
 type BrokerConfig struct {
 	// Store keeps the messages. It is the caller's to close, after the broker.
 	Store Store
@@ -26,15 +26,21 @@ type BrokerConfig struct {
 	// Authorize decides who may do what. Default OwnInbox.
 	Authorize Authorize
 
-	// Inbox bounds every inbox. Defaults: 10,000 entries, 16 MiB, 30 days, DropOldest.
+	// Inbox bounds every inbox. Defaults: 10,000 entries, 16 MiB, 30 days, DropOldest, 1000 topics, 100 devices.
 	Inbox InboxLimits
 	// InboxPayload is the largest payload of an entry in bytes. Default 256 KiB.
 	InboxPayload int
 	// InboxIdle is after which time an inbox that is empty and without subscriptions is forgotten.
 	// Default 30 days.
 	InboxIdle time.Duration
-	// Topics is how many topics an inbox may be subscribed to. Default 1000.
-	Topics int
+
+	// SendRate is how many entries per second each principal may send through one node, at most SendBurst at once.
+	// An entry counts once for each inbox that is named, and once for a topic. Defaults 100 and 1000.
+	SendRate  float64
+	SendBurst int
+	// NewInboxes is how many inboxes each principal may have made per hour through one node by sending to names that have
+	// none yet. Default 1000. Inboxes of devices are made by their owners only.
+	NewInboxes int
 
 	// MaxWaiting and MaxWaitingBytes bound what producers of this node have handed over and the store has
 	// not stored yet; more is refused with CodeUnavailable. Defaults 65,536 messages and 64 MiB.
@@ -45,6 +51,32 @@ type BrokerConfig struct {
 	Timeout time.Duration
 
 	Logger *slog.Logger
+}
+
+// WithDefaults returns c with every field set but Store and Node; what is none stays as it is, or is a very large number. Doing
+// it again changes nothing.
+func (c BrokerConfig) WithDefaults() BrokerConfig {
+	if c.Authorize == nil {
+		c.Authorize = OwnInbox
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	c.Inbox.MaxLen = limit(c.Inbox.MaxLen, 10_000)
+	c.Inbox.MaxBytes = limit(c.Inbox.MaxBytes, 16<<20)
+	c.Inbox.TTL = period(c.Inbox.TTL, 30*24*time.Hour)
+	c.Inbox.Overflow = cmp.Or(c.Inbox.Overflow, DropOldest)
+	c.Inbox.Topics = limit(c.Inbox.Topics, 1000)
+	c.Inbox.Devices = limit(c.Inbox.Devices, 100)
+	c.InboxPayload = limit(c.InboxPayload, 256<<10)
+	c.InboxIdle = limit(c.InboxIdle, 30*24*time.Hour)
+	c.SendRate = cmp.Or(c.SendRate, 100)
+	c.SendBurst = limit(c.SendBurst, 1000)
+	c.NewInboxes = cmp.Or(c.NewInboxes, 1000)
+	c.MaxWaiting = limit(c.MaxWaiting, 1<<16)
+	c.MaxWaitingBytes = limit(c.MaxWaitingBytes, 64<<20)
+	c.Timeout = cmp.Or(c.Timeout, 10*time.Second)
+	return c
 }
 
 // Broker stands between a store and the producers and consumers of one node. What they do at the
@@ -75,6 +107,9 @@ type Broker struct {
 
 	cut     atomic.Int32 // not 0: this node may be taken for lost
 	rates   limiter
+	sends   limiter
+	makes   limiter
+	refused [len(Refusals)]atomic.Uint64
 	fanout  *Consumer
 	parking parking
 	waiting waiting
@@ -102,23 +137,7 @@ func NewBroker(ctx context.Context, c BrokerConfig) (*Broker, error) {
 		rand.Read(id[:])
 		c.Node = hex.EncodeToString(id[:])
 	}
-	if c.Authorize == nil {
-		c.Authorize = OwnInbox
-	}
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
-	c.Inbox.MaxLen = cmp.Or(c.Inbox.MaxLen, 10_000)
-	c.Inbox.MaxBytes = cmp.Or(c.Inbox.MaxBytes, 16<<20)
-	c.Inbox.TTL = cmp.Or(c.Inbox.TTL, 30*24*time.Hour)
-	c.Inbox.Overflow = cmp.Or(c.Inbox.Overflow, DropOldest)
-	c.InboxPayload = cmp.Or(c.InboxPayload, 256<<10)
-	c.InboxIdle = cmp.Or(c.InboxIdle, 30*24*time.Hour)
-	c.Topics = cmp.Or(c.Topics, 1000)
-	c.MaxWaiting = cmp.Or(c.MaxWaiting, 1<<16)
-	c.MaxWaitingBytes = cmp.Or(c.MaxWaitingBytes, 64<<20)
-	c.Timeout = cmp.Or(c.Timeout, 10*time.Second)
-
+	c = c.WithDefaults()
 	secret, err := c.Store.Secret(ctx)
 	if err != nil {
 		return nil, err

@@ -801,39 +801,6 @@ func TestBadRequests(t *testing.T) {
 	})
 }
 
-func TestQuotas(t *testing.T) {
-	allow := func(context.Context, string, queues.Action, string) error { return nil }
-	run(t, queues.BrokerConfig{Authorize: allow}, func(t *testing.T, n *node) {
-		n.queue("q", queues.Config{PublishRate: 2, PublishBurst: 3, MaxConsumers: 2})
-		ann, bob := n.As("ann"), n.As("bob")
-		for range 3 {
-			if _, err := ann.PublishOne(t.Context(), "q", draft("x")); err != nil {
-				t.Fatal(err)
-			}
-		}
-		_, err := ann.PublishOne(t.Context(), "q", draft("x"))
-		expectCode(t, err, queues.CodeRateLimited)
-		var e *queues.Error
-		if errors.As(err, &e); e.RetryAfter != 500*time.Millisecond {
-			t.Errorf("retry after %v", e.RetryAfter)
-		}
-		_, err = bob.PublishOne(t.Context(), "q", draft("x"))
-		expectCode(t, err, "")
-		time.Sleep(500 * time.Millisecond)
-		_, err = ann.PublishOne(t.Context(), "q", draft("x"))
-		expectCode(t, err, "")
-
-		for i := range 3 {
-			_, err := ann.Consume(t.Context(), "q", queues.ConsumerConfig{})
-			if want := map[bool]queues.Code{true: queues.CodeRateLimited}[i == 2]; queues.CodeOf(err) != want {
-				t.Errorf("consumer %d: %v", i, err)
-			}
-		}
-		_, err = bob.Consume(t.Context(), "q", queues.ConsumerConfig{})
-		expectCode(t, err, "")
-	})
-}
-
 func TestIdleBrokerAsksSeldom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &counting{Store: memqueue.New(memqueue.Config{})}

@@ -167,6 +167,7 @@ func (b *Broker) join(queue string, c *Consumer, cfg *Config, trusted bool) (old
 		}
 	}
 	if own >= cfg.MaxConsumers && !trusted {
+		b.count(RefusedConsumer)
 		return nil, Refuse(CodeRateLimited, "too many consumers")
 	}
 	l.consumers = append(l.consumers, c)

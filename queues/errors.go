@@ -58,6 +58,9 @@ var (
 	ErrConflict     = &Error{Code: CodeConflict, Message: "conflict"}
 )
 
+// ErrInboxes is the ErrQueueFull of inboxes that can't be made: the principal has too many devices.
+var ErrInboxes = &Error{Code: CodeQueueFull, Message: "the principal has inboxes for too many devices"}
+
 // CodeOf returns the code of err, CodeUnavailable for errors that have none,
 // and "" for nil.
 func CodeOf(err error) Code {

@@ -73,9 +73,10 @@ func (c *Client) OpenInbox(ctx context.Context, name string, cfg InboxConfig) (*
 	b.inboxes[name] = append(b.inboxes[name], in)
 	b.mu.Unlock()
 
-	opened, err := b.store.Open(ctx, name, in.owner, cfg.Since, cfg.Mirror)
+	opened, err := b.store.Open(ctx, name, in.owner, cfg.Since, cfg.Mirror, b.cfg.Inbox)
 	if err != nil {
 		in.forget()
+		b.countInboxes(err)
 		return nil, Opened{}, err
 	}
 	in.mu.Lock()

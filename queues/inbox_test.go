@@ -192,6 +192,25 @@ func TestInboxGaps(t *testing.T) {
 	})
 }
 
+// What a topic had for a full inbox that refuses was lost, and nobody was told.
+func TestTopicsMakeRoomInFullInboxes(t *testing.T) {
+	run(t, queues.BrokerConfig{Inbox: queues.InboxLimits{MaxLen: 2, Overflow: queues.RejectNew}}, func(t *testing.T, n *node) {
+		expectCode(t, n.Subscribe(t.Context(), "ann", "news"), "")
+		n.send("ann", "a", "b")
+		sent, err := n.InboxSend(t.Context(), entry("c"), "ann")
+		expectCode(t, err, "")
+		expectCode(t, sent[0].Err, queues.CodeQueueFull)
+		_, err = n.TopicPublish(t.Context(), "news", entry("d"))
+		expectCode(t, err, "")
+		time.Sleep(time.Second)
+		r := n.open("ann", queues.InboxConfig{})
+		if r.opened.Reason != queues.LostOverflow {
+			t.Errorf("%+v", r.opened)
+		}
+		r.expect("gap 1-1 2b 3d")
+	})
+}
+
 func TestInboxSendToMany(t *testing.T) {
 	run(t, queues.BrokerConfig{Inbox: queues.InboxLimits{MaxLen: 1, Overflow: queues.RejectNew}}, func(t *testing.T, n *node) {
 		n.send("bob", "x")

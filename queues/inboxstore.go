@@ -9,7 +9,8 @@ import (
 //
 // An inbox has entries with numbers from 1, without gaps in what is appended. What is lost
 // before it is acknowledged leaves a gap: by expiry, or since there was no room. Its epoch is another one
-// whenever numbers may have started anew. An inbox is made by the first use.
+// whenever numbers may have started anew. An inbox is made by the first use, except that principals have only so many of
+// those of devices (InboxLimits.Devices): ErrInboxes.
 type InboxStore interface {
 	// Append puts entries at the end of inboxes, and tells the nodes that own them.
 	Append(ctx context.Context, calls []*AppendCall)
@@ -17,8 +18,8 @@ type InboxStore interface {
 	// Open makes owner an owner of an inbox. If mirror is set and so it was for the owners
 	// that there are, all own it; otherwise owner is the only one, and those before are told that
 	// they were taken over. since, if not nil, is what the client has processed: it
-	// acknowledges, if the epoch is right.
-	Open(ctx context.Context, inbox string, owner Owner, since *Position, mirror bool) (Opened, error)
+	// acknowledges, if the epoch is right. ErrInboxes.
+	Open(ctx context.Context, inbox string, owner Owner, since *Position, mirror bool, l InboxLimits) (Opened, error)
 
 	// Read returns entries.
 	Read(ctx context.Context, calls []*ReadCall)
@@ -37,8 +38,8 @@ type InboxStore interface {
 	// unused for idle are deleted.
 	SweepInboxes(ctx context.Context, after string, idle time.Duration) (next string, err error)
 
-	// Subscribe makes an inbox a member of a topic. ErrQueueFull: it is a member of limit topics.
-	Subscribe(ctx context.Context, inbox, topic string, limit int) error
+	// Subscribe makes an inbox a member of a topic. ErrQueueFull: it is a member of too many; ErrInboxes.
+	Subscribe(ctx context.Context, inbox, topic string, l InboxLimits) error
 
 	// Unsubscribe ends a membership, if there is one.
 	Unsubscribe(ctx context.Context, inbox, topic string) error
@@ -68,6 +69,8 @@ type Entry struct {
 	// isn't one, or has got an entry of the topic with that number or a higher one.
 	Topic    string
 	TopicSeq uint64
+	// Existing says that no inbox is made for it: where there is none the result is ErrNotFound.
+	Existing bool
 	// TTL is how long it may wait. If zero, the limit's holds.
 	TTL     time.Duration
 	Headers map[string]string
@@ -81,6 +84,10 @@ type InboxLimits struct {
 	TTL      time.Duration
 	// Overflow is what happens to an entry that doesn't fit.
 	Overflow Overflow
+	// Topics is how many topics the inbox may be subscribed to.
+	Topics int
+	// Devices is how many inboxes there may be of a principal's devices (principal/device), each for itself.
+	Devices int
 }
 
 // AppendCall puts entries into one inbox.
@@ -100,7 +107,7 @@ type AppendResult struct {
 	Seq       uint64
 	Duplicate bool  // stored before: by id as Seq, or by topic
 	Skipped   bool  // not a member of the topic
-	Err       error // ErrQueueFull
+	Err       error // ErrQueueFull, ErrInboxes, ErrNotFound
 }
 
 // Opened is the state of an inbox that was opened.

@@ -85,11 +85,12 @@ func (c *Client) prepare(ctx context.Context, queue string, drafts []*Draft) (*p
 	if cfg.PublishRate > 0 && !c.trusted {
 		wait, ok := b.rates.allow(queue+"\x00"+c.principal, len(drafts), cfg.PublishRate, cfg.PublishBurst, time.Now())
 		if !ok {
+			b.count(RefusedPublish)
 			return nil, &Error{Code: CodeRateLimited, Message: "publishing too fast", RetryAfter: wait}
 		}
 	}
 	if !b.waiting.enter(p, &b.cfg) {
-		return nil, &Error{Code: CodeUnavailable, Message: "too much waits to be stored", RetryAfter: time.Second}
+		return nil, b.errCongested()
 	}
 	return p, nil
 }

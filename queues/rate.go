@@ -15,9 +15,53 @@ type limiter struct {
 
 // allow reports whether name may do n more now, at a rate per second, and if not, when.
 func (l *limiter) allow(name string, n int, rate float64, burst int, now time.Time) (wait time.Duration, ok bool) {
-	interval := time.Duration(float64(time.Second) / rate)
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	at := l.place(name, now).Add(times(n, rate))
+	if wait = at.Sub(now) - times(max(burst, n), rate); wait > 0 {
+		return wait, false
+	}
+	l.at[name] = at
+	return 0, true
+}
+
+// take is allow for as many of n as may be had: it returns how many, and if that is less, when there is one more.
+func (l *limiter) take(name string, n int, rate float64, burst int, now time.Time) (had int, wait time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	at := l.place(name, now)
+	for had < n && at.Add(times(had+1, rate)).Sub(now) <= times(burst, rate) {
+		had++
+	}
+	at = at.Add(times(had, rate))
+	if had < n {
+		wait = at.Add(times(1, rate)).Sub(now) - times(burst, rate)
+	}
+	l.at[name] = at
+	return had, wait
+}
+
+// give takes one of what was had back.
+func (l *limiter) give(name string, rate float64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if at, ok := l.at[name]; ok {
+		l.at[name] = at.Add(-times(1, rate))
+	}
+}
+
+// times is how long n take at a rate: n times the same, so that sums of parts are those of the whole.
+func times(n int, rate float64) time.Duration {
+	const long = 100 * 366 * 24 * time.Hour
+	interval := time.Duration(min(float64(time.Second)/rate, float64(long)))
+	if interval > 0 && n > int(long/interval) {
+		return long
+	}
+	return time.Duration(n) * interval
+}
+
+// place returns the time of name. The limiter is locked.
+func (l *limiter) place(name string, now time.Time) time.Time {
 	if l.at == nil {
 		l.at = map[string]time.Time{}
 	}
@@ -29,14 +73,8 @@ func (l *limiter) allow(name string, n int, rate float64, burst int, now time.Ti
 			}
 		}
 	}
-	at := l.at[name]
-	if at.Before(now) {
-		at = now
+	if at := l.at[name]; at.After(now) {
+		return at
 	}
-	at = at.Add(time.Duration(n) * interval)
-	if wait = at.Sub(now) - time.Duration(max(burst, n))*interval; wait > 0 {
-		return wait, false
-	}
-	l.at[name] = at
-	return 0, true
+	return now
 }

@@ -1,9 +1,6 @@
 package queues
 
-import (
-	"context"
-	"time"
-)
+import "context"
 
 // putting is an entry on its way into an inbox.
 type putting struct {
@@ -17,10 +14,11 @@ type Sent struct {
 	Inbox     string
 	Seq       uint64
 	Duplicate bool
-	Err       error // ErrQueueFull, ErrUnavailable
+	Err       error // ErrQueueFull, ErrInboxes, ErrNotFound, ErrRateLimited, ErrUnavailable
 }
 
 // InboxSend puts an entry into inboxes, at most 1000. With an id it is stored once in each. It is a SendInbox action.
+// An inbox that isn't there is made, if the principal may have more made (BrokerConfig.NewInboxes), but not one of a device.
 func (c *Client) InboxSend(ctx context.Context, e *Entry, inboxes ...string) ([]Sent, error) {
 	type outcome struct {
 		sent []Sent
@@ -46,9 +44,10 @@ func (c *Client) InboxSendFunc(ctx context.Context, e *Entry, inboxes []string, 
 	b := c.b
 	p := &publishing{drafts: make([]*Draft, len(inboxes)), bytes: int64(e.Payload.Size())}
 	if !b.waiting.enter(p, &b.cfg) {
-		done(nil, &Error{Code: CodeUnavailable, Message: "too much waits to be stored", RetryAfter: time.Second})
+		done(nil, b.errCongested())
 		return
 	}
+	leave := c.leaveFor(inboxes)
 	sent := make([]Sent, len(inboxes))
 	all := gather(func() {
 		b.waiting.leave(p)
@@ -57,7 +56,9 @@ func (c *Client) InboxSendFunc(ctx context.Context, e *Entry, inboxes []string, 
 	work := make([]*putting, len(inboxes))
 	for i, inbox := range inboxes {
 		all.add()
-		work[i] = &putting{inbox: inbox, entry: e, done: func(r AppendResult) {
+		entry, then := leave.entry(e, inbox)
+		work[i] = &putting{inbox: inbox, entry: entry, done: func(r AppendResult) {
+			then(&r)
 			sent[i] = Sent{Inbox: inbox, Seq: r.Seq, Duplicate: r.Duplicate, Err: r.Err}
 			all.done()
 		}}
@@ -84,14 +85,14 @@ func (c *Client) checkSend(ctx context.Context, e *Entry, inboxes []string) erro
 			return err
 		}
 	}
-	return nil
+	return c.paceSend(len(inboxes))
 }
 
 func (c *Client) checkEntry(e *Entry) error {
 	switch {
 	case c.b.isClosed():
 		return ErrUnavailable
-	case e.Payload.Size() > c.b.cfg.InboxPayload:
+	case int64(e.Payload.Size()) > min(int64(c.b.cfg.InboxPayload), c.b.cfg.Inbox.MaxBytes):
 		return Refuse(CodeTooLarge, "the payload is too large")
 	case len(e.Payload.JSON) == 0:
 		return Refuse(CodeBadRequest, "the entry has no data")
@@ -128,6 +129,7 @@ func (b *Broker) putAll(batch []*putting) {
 				p.done(AppendResult{Err: g.call.Err})
 				continue
 			}
+			b.countInboxes(g.call.Results[i].Err)
 			p.done(g.call.Results[i])
 		}
 	}

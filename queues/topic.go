@@ -72,6 +72,9 @@ func (c *Client) TopicPublishFunc(ctx context.Context, topic string, e *Entry, d
 	if err == nil {
 		err = c.checkEntry(e)
 	}
+	if err == nil {
+		err = c.paceSend(1)
+	}
 	if err != nil {
 		done(0, err)
 		return
@@ -139,8 +142,10 @@ func (b *Broker) fanOutPage(ctx context.Context, e *Entry, after string, refused
 		return next, err
 	}
 	calls := make([]*AppendCall, len(members))
+	limits := b.cfg.Inbox
+	limits.Overflow = DropOldest // nobody waits to be told that it was refused; the owner is told of a gap
 	for i, inbox := range members {
-		calls[i] = &AppendCall{Inbox: inbox, Limits: b.cfg.Inbox, Entries: []*Entry{e}}
+		calls[i] = &AppendCall{Inbox: inbox, Limits: limits, Entries: []*Entry{e}}
 	}
 	b.store.Append(ctx, calls)
 	for _, c := range calls {
@@ -160,7 +165,9 @@ func (c *Client) Subscribe(ctx context.Context, inbox, topic string) error {
 	if err := c.subscription(ctx, inbox, topic); err != nil {
 		return err
 	}
-	return c.b.store.Subscribe(ctx, inbox, topic, c.b.cfg.Topics)
+	err := c.b.store.Subscribe(ctx, inbox, topic, c.b.cfg.Inbox)
+	c.b.countInboxes(err)
+	return err
 }
 
 // Unsubscribe ends a membership. It needs no more than to open the inbox.

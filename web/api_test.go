@@ -194,6 +194,7 @@ func TestQueueMetrics(t *testing.T) {
 		`roomcast_queue_messages{queue="q",state="ready"} 1`,
 		`roomcast_queue_bytes{queue="q"} 7`,
 		`roomcast_queue_events_total{event="published",queue="q"} 1`,
+		`roomcast_queues_rejected_total{reason="send_rate"} 0`,
 	} {
 		if !strings.Contains(body, want) {
 			t.Errorf("no %s in the metrics", want)

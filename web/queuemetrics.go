@@ -20,11 +20,12 @@ var (
 	descQueueMessages = desc("queue_messages", "Messages in a queue, by their state.", "queue", "state")
 	descQueueBytes    = desc("queue_bytes", "Bytes of messages that aren't dead.", "queue")
 	descQueueOldest   = desc("queue_oldest_seconds", "How long the message at the head has been waiting.", "queue")
+	descQueueRejected = desc("queues_rejected_total", "What limits of users have refused on this node, by the limit.", "reason")
 	descQueueEvents   = desc("queue_events_total", "What happened to messages: published, duplicate, refused, delivered, redelivered, acked, nacked, released, lapsed, dead, expired, dropped.", "queue", "event")
 )
 
 func (queueCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descQueueUp, descQueueMessages, descQueueBytes, descQueueOldest, descQueueEvents} {
+	for _, d := range []*prometheus.Desc{descQueueUp, descQueueMessages, descQueueBytes, descQueueOldest, descQueueEvents, descQueueRejected} {
 		ch <- d
 	}
 }
@@ -39,6 +40,9 @@ func (c queueCollector) Collect(ch chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
+	c.Refused(func(r queues.Refusal, n uint64) {
+		ch <- prometheus.MustNewConstMetric(descQueueRejected, prometheus.CounterValue, float64(n), string(r))
+	})
 	ctx, cancel := context.WithTimeout(context.Background(), scrapeTime)
 	defer cancel()
 	names, err := c.Queues(ctx)

@@ -34,9 +34,9 @@ func openQueues(ctx context.Context, c *config.Config, rdb redis.UniversalClient
 	case "":
 		return nil, nil
 	case "embedded":
-		store, err = pebblequeue.Open(filepath.Join(c.Data, "queues"), pebblequeue.Config{Logger: log})
+		store, err = pebblequeue.Open(filepath.Join(c.Data, "queues"), embeddedConfig(c, log))
 	case "redis":
-		store, err = redisqueue.Open(ctx, rdb, redisqueue.Config{Prefix: "roomcast:" + c.RedisPrefix + ":queues:", Logger: log})
+		store, err = redisqueue.Open(ctx, rdb, redisConfig(c, log))
 	default:
 		store = memqueue.New(memqueue.Config{})
 		log.Info("queues are kept in memory and gone with the program; --data names a folder to keep them in")
@@ -48,15 +48,9 @@ func openQueues(ctx context.Context, c *config.Config, rdb redis.UniversalClient
 	for i := range c.Queues {
 		q.rules[c.Queues[i].Name] = &c.Queues[i]
 	}
-	q.broker, err = queues.NewBroker(ctx, queues.BrokerConfig{
-		Store:     store,
-		Authorize: q.authorize,
-		Inbox: queues.InboxLimits{
-			MaxLen: int(c.Inboxes.MaxLen), MaxBytes: int64(c.Inboxes.MaxBytes), TTL: c.Inboxes.TTL.Std(),
-			Overflow: queues.Overflow(c.Inboxes.Overflow),
-		},
-		Logger: log,
-	})
+	cfg := brokerConfig(c, log)
+	cfg.Store, cfg.Authorize = store, q.authorize
+	q.broker, err = queues.NewBroker(ctx, cfg)
 	if err != nil {
 		return nil, errors.Join(err, store.Close())
 	}
@@ -77,14 +71,41 @@ type hostQueues struct {
 	rules  map[string]*config.Queue
 }
 
+func embeddedConfig(c *config.Config, log *slog.Logger) pebblequeue.Config {
+	return pebblequeue.Config{MemTable: int(c.QueueMemTable), Cache: int(c.QueueCache), Logger: log}
+}
+
+func redisConfig(c *config.Config, log *slog.Logger) redisqueue.Config {
+	return redisqueue.Config{
+		Prefix: "roomcast:" + c.RedisPrefix + ":queues:", Durability: c.QueueDurability,
+		ConfirmTimeout: c.QueueConfirmTimeout.Std(), MemoryShare: float64(c.QueueMemory) / 100, Logger: log,
+	}
+}
+
+// brokerConfig returns what the settings say of a broker, but for its store and who may do what.
+func brokerConfig(c *config.Config, log *slog.Logger) queues.BrokerConfig {
+	in, l := &c.Inboxes, &c.Limits
+	return queues.BrokerConfig{
+		Inbox: queues.InboxLimits{
+			MaxLen: int(in.MaxLen), MaxBytes: int64(in.MaxBytes), TTL: in.TTL.Std(), Overflow: queues.Overflow(in.Overflow),
+			Topics: int(in.MaxTopics), Devices: int(in.MaxDevices),
+		},
+		InboxPayload: int(in.MaxPayload), InboxIdle: in.Idle.Std(),
+		SendRate: float64(in.SendRate), SendBurst: int(in.SendBurst), NewInboxes: int(in.NewPerHour),
+		MaxWaiting: int(l.Publishing), MaxWaitingBytes: int64(l.PublishingBytes), Timeout: c.QueueTimeout.Std(), Logger: log,
+	}
+}
+
 func queueConfig(q *config.Queue) queues.Config {
 	return queues.Config{
 		Lease: q.Lease.Std(), MaxFailures: int(q.MaxFailures), MaxAttempts: int(q.MaxAttempts),
 		BackoffBase: q.BackoffBase.Std(), BackoffMax: q.BackoffMax.Std(),
 		MaxLen: int(q.MaxLen), MaxBytes: int64(q.MaxBytes), Overflow: queues.Overflow(q.Overflow),
 		TTL: q.TTL.Std(), DeadLetterExpired: q.DeadLetterExpired, DeadTTL: q.DeadTTL.Std(), DeadMax: int(q.DeadMax),
-		OnFail: queues.OnFail(q.OnFail), Dedupe: q.Dedupe.Std(), Rate: q.Rate, PublishRate: q.PublishRate,
-		MaxPayload: int(q.MaxPayload), MaxProcessing: q.MaxProcessing.Std(), Durability: q.Durability,
+		OnFail: queues.OnFail(q.OnFail), Dedupe: q.Dedupe.Std(), DedupeBytes: int64(q.DedupeBytes),
+		Rate: q.Rate, Burst: int(q.Burst), PublishRate: q.PublishRate, PublishBurst: int(q.PublishBurst),
+		MaxPayload: int(q.MaxPayload), MaxProcessing: q.MaxProcessing.Std(), MaxConsumers: int(q.MaxConsumers),
+		Durability: q.Durability,
 	}
 }
 
@@ -119,7 +140,14 @@ func (q *hostQueues) openTo(ns *server.Namespace, log *slog.Logger) {
 	if q.cfg.Demo {
 		principal = lobby.Name // there are no tokens: one is who one says
 	}
-	queueapi.Open(ns, queueapi.Config{Broker: q.broker, Principal: principal, Logger: log})
+	cfg := clientConfig(q.cfg, log)
+	cfg.Broker, cfg.Principal = q.broker, principal
+	queueapi.Open(ns, cfg)
+}
+
+// clientConfig returns what the settings say of clients of queues.
+func clientConfig(c *config.Config, log *slog.Logger) queueapi.Config {
+	return queueapi.Config{MaxConsumers: int(c.Limits.Consumers), MaxInboxes: int(c.Limits.Inboxes), Logger: log}
 }
 
 // watch makes the node not ready while the store doesn't answer, until ctx ends.

@@ -87,8 +87,15 @@ type Config struct {
 
 	Auth Auth `koanf:"auth" help:"JSON Web Tokens that clients send as auth.token. Their sub is the user; exp is required, and the socket is closed then."`
 
-	Data         string `koanf:"data" help:"Folder in which this node keeps queues and inboxes, made if need be. Empty: none, see queue_store."`
-	QueueStore   string `koanf:"queue_store" help:"Where queues and inboxes are: embedded (in data), redis, or memory (gone with the program). Empty: embedded if data is set, redis if redis is, with demo memory, else there are none."`
+	Data                string   `koanf:"data" help:"Folder in which this node keeps queues and inboxes, made if need be. Empty: none, see queue_store."`
+	QueueStore          string   `koanf:"queue_store" help:"Where queues and inboxes are: embedded (in data), redis, or memory (gone with the program). Empty: embedded if data is set, redis if redis is, with demo memory, else there are none."`
+	QueueTimeout        Duration `koanf:"queue_timeout" help:"Time that a call of the store may take."`
+	QueueDurability     string   `koanf:"queue_durability" help:"In Redis, when a publish is acknowledged, for inboxes and for queues that don't say: memory, replica or fsync."`
+	QueueConfirmTimeout Duration `koanf:"queue_confirm_timeout" help:"Time that a replica, or the disk of Redis, is waited for with replica and fsync."`
+	QueueMemory         Count    `koanf:"queue_memory" help:"Percent of the maxmemory of Redis beyond which nothing more is stored."`
+	QueueMemTable       Size     `koanf:"queue_memtable" help:"Bytes that the embedded store gathers in memory, besides its log on disk, until they are sorted into a file."`
+	QueueCache          Size     `koanf:"queue_cache" help:"Bytes of messages that the embedded store keeps in memory to be handed out without reading."`
+
 	APIToken     string `koanf:"api_token" help:"Token of at least 32 bytes for the JSON API of the internal listener; better in a file."`
 	APITokenFile string `koanf:"api_token_file" help:"File with the token. Empty: with data, the file api-token there, made if need be; else the API is off."`
 
@@ -126,6 +133,10 @@ type Limits struct {
 	WaitingEvents       Count    `koanf:"waiting_events" off:"true" help:"Events of one socket that wait for their handler before its connection isn't read any more."`
 	WaitingBytes        Size     `koanf:"waiting_bytes" off:"true" help:"The same in bytes."`
 	Forwards            Count    `koanf:"forwards" help:"Requests that are handed on to other nodes at once, held ones and upgraded connections among them; and as many from others."`
+	Consumers           Count    `koanf:"consumers" off:"true" help:"Consumers of queues that one client may have."`
+	Inboxes             Count    `koanf:"inboxes" off:"true" help:"Inboxes that one client may have open."`
+	Publishing          Count    `koanf:"publishing" off:"true" help:"Messages of this node's producers that wait for the store; more is refused."`
+	PublishingBytes     Size     `koanf:"publishing_bytes" off:"true" help:"The same in bytes."`
 	RecoveryEvents      Count    `koanf:"recovery_events" help:"Events that each namespace keeps for recovery."`
 	RecoveryBytes       Size     `koanf:"recovery_bytes" help:"The same in bytes."`
 }
@@ -209,12 +220,24 @@ func Default() Config {
 		WaitingEvents:       1_024,
 		WaitingBytes:        4 << 20,
 		Forwards:            10_000,
+		Consumers:           16,
+		Inboxes:             4,
+		Publishing:          1 << 16,
+		PublishingBytes:     64 << 20,
 		RecoveryEvents:      100_000,
 		RecoveryBytes:       16 << 20,
 	}
 	c.Inboxes = Inboxes{
 		Topics: Access{All: true}, MaxLen: 10_000, MaxBytes: 16 << 20, TTL: Duration(30 * 24 * time.Hour), Overflow: "drop-oldest",
+		MaxPayload: 256 << 10, MaxTopics: 1000, MaxDevices: 100, NewPerHour: 1000, SendRate: 100, SendBurst: 1000,
+		Idle: Duration(30 * 24 * time.Hour),
 	}
+	c.QueueTimeout = Duration(10 * time.Second)
+	c.QueueDurability = "memory"
+	c.QueueConfirmTimeout = Duration(time.Second)
+	c.QueueMemory = 90
+	c.QueueMemTable = 32 << 20
+	c.QueueCache = 32 << 20
 	c.Shutdown.Delay = Duration(3 * time.Second)
 	c.Shutdown.Window = Duration(15 * time.Second)
 	c.Shutdown.Grace = Duration(5 * time.Second)

@@ -90,6 +90,13 @@ func table(t *testing.T) string {
 			help += " May be off."
 		}
 		fmt.Fprintf(&b, "| `%s` | `%s` | %s |\n", s.Path, value, help)
+		if s.Type.Kind() != reflect.Slice || s.Type.Elem().Kind() != reflect.Struct {
+			continue
+		}
+		for i := range s.Type.Elem().NumField() {
+			item := s.Type.Elem().Field(i).Tag
+			fmt.Fprintf(&b, "| `%s[].%s` | | %s |\n", s.Path, item.Get("koanf"), item.Get("help"))
+		}
 	}
 	return b.String()
 }

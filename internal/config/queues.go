@@ -88,21 +88,33 @@ type Queue struct {
 	DeadMax           Count    `koanf:"dead_max" yaml:"dead_max,omitempty" help:"Dead messages that are kept. Default: 100000."`
 	OnFail            string   `koanf:"on_fail" yaml:"on_fail,omitempty" help:"What a failed message does to those of its key: block (the default) or skip."`
 	Dedupe            Duration `koanf:"dedupe" yaml:"dedupe,omitempty" help:"Time that ids of messages are remembered. Default: 5m."`
+	DedupeBytes       Size     `koanf:"dedupe_bytes" yaml:"dedupe_bytes,omitempty" help:"Bytes of ids that are remembered, of 64 and its length for each; more messages with ids are refused. Default: 64MiB."`
 	Rate              float64  `koanf:"rate" yaml:"rate,omitempty" help:"Messages per second that all consumers together get. Default: no limit."`
+	Burst             Count    `koanf:"burst" yaml:"burst,omitempty" help:"How many of them at once. Default: 1."`
 	PublishRate       float64  `koanf:"publish_rate" yaml:"publish_rate,omitempty" help:"Messages per second that each user may publish through one node. Default: no limit."`
+	PublishBurst      Count    `koanf:"publish_burst" yaml:"publish_burst,omitempty" help:"How many of them at once. Default: those of a second."`
+	MaxConsumers      Count    `koanf:"max_consumers" yaml:"max_consumers,omitempty" help:"Consumers that each user may have on one node. Default: 1000."`
 	MaxPayload        Size     `koanf:"max_payload" yaml:"max_payload,omitempty" help:"Largest data of a message. Default: 256KiB."`
 	MaxProcessing     Duration `koanf:"max_processing" yaml:"max_processing,omitempty" help:"Time that a living consumer may have a message. Default: 30m."`
-	Durability        string   `koanf:"durability" yaml:"durability,omitempty" help:"In Redis, when a publish is acknowledged: memory (the default), replica or fsync."`
+	Durability        string   `koanf:"durability" yaml:"durability,omitempty" help:"In Redis, when a publish is acknowledged: memory, replica or fsync. Default: queue_durability."`
 }
 
 // Inboxes bounds the inboxes, and says who may send to them.
 type Inboxes struct {
 	Send     Users    `koanf:"send" help:"Who may send to inboxes and topics: deny, allow or patterns of users."`
 	Topics   Access   `koanf:"topics" help:"Topics that users may subscribe their inboxes to: deny, allow or patterns such as [news, \"team:*\"]."`
-	MaxLen   Count    `koanf:"max_len" help:"Entries that an inbox holds."`
-	MaxBytes Size     `koanf:"max_bytes" help:"Bytes that they have."`
-	TTL      Duration `koanf:"ttl" help:"Time that an entry waits."`
-	Overflow string   `koanf:"overflow" help:"What happens to an entry that doesn't fit: drop-oldest (the owner is told of the gap) or reject."`
+	MaxLen   Count    `koanf:"max_len" off:"true" help:"Entries that an inbox holds."`
+	MaxBytes Size     `koanf:"max_bytes" off:"true" help:"Bytes that they have."`
+	TTL      Duration `koanf:"ttl" off:"true" help:"Time that an entry waits."`
+	Overflow string   `koanf:"overflow" help:"What happens to an entry that doesn't fit: drop-oldest (the owner is told of the gap) or reject. What comes from topics always drops the oldest."`
+
+	MaxPayload Size     `koanf:"max_payload" off:"true" help:"Largest data of an entry."`
+	MaxTopics  Count    `koanf:"max_topics" off:"true" help:"Topics that an inbox may be subscribed to."`
+	MaxDevices Count    `koanf:"max_devices" off:"true" help:"Inboxes that each user may have for devices, beside the own one."`
+	NewPerHour Count    `koanf:"new_per_hour" off:"true" help:"Inboxes that each user may have made per hour through one node, by sending to names that have none yet."`
+	SendRate   Count    `koanf:"send_rate" off:"true" help:"Entries per second that each user may send through one node: one for each inbox that is named, and one for a topic."`
+	SendBurst  Count    `koanf:"send_burst" help:"How many of them at once."`
+	Idle       Duration `koanf:"idle" off:"true" help:"Time after which an inbox that nobody has used, empty and without topics, is forgotten."`
 }
 
 var queueName = regexp.MustCompile(`^[A-Za-z0-9._:-]{1,128}$`)
@@ -142,6 +154,10 @@ func (c *Config) validateQueues(bad func(string, ...any)) {
 	}
 	if c.APIToken != "" && len(c.APIToken) < minSecret {
 		bad("api_token: has %d bytes; at least %d are needed (openssl rand -hex 32)", len(c.APIToken), minSecret)
+	}
+	oneOf(bad, "queue_durability", c.QueueDurability, "memory", "replica", "fsync")
+	if c.QueueMemory > 100 {
+		bad("queue_memory: is %d percent of what there is", c.QueueMemory)
 	}
 	seen := map[string]bool{}
 	for i := range c.Queues {

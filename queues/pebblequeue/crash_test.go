@@ -70,7 +70,7 @@ func (w *world) produce(s *Store, who string) {
 // consume claims and settles until the store fails.
 func (w *world) consume(s *Store, r *rand.Rand) {
 	ctx := context.Background()
-	opened, err := s.Open(ctx, "inbox", queues.Owner{Node: "n", Number: 1}, nil, false)
+	opened, err := s.Open(ctx, "inbox", queues.Owner{Node: "n", Number: 1}, nil, false, queues.InboxLimits{})
 	for err == nil {
 		c := &queues.ClaimCall{Queue: "q", Node: "n", Wants: []queues.Want{{Messages: 1 + r.IntN(8)}}}
 		s.Claim(ctx, []*queues.ClaimCall{c})
@@ -162,7 +162,7 @@ func (w *world) check(t *testing.T, s *Store) {
 func (w *world) checkInbox(t *testing.T, s *Store) {
 	t.Helper()
 	o := queues.Owner{Node: "n", Number: 2}
-	opened, err := s.Open(t.Context(), "inbox", o, nil, false)
+	opened, err := s.Open(t.Context(), "inbox", o, nil, false, queues.InboxLimits{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -478,10 +478,10 @@ func TestReopenInboxes(t *testing.T) {
 		add("ann", entry())
 	}
 	owner := queues.Owner{Node: "n", Number: 1}
-	opened, _ := s.Open(ctx, "ann", owner, nil, false)
+	opened, _ := s.Open(ctx, "ann", owner, nil, false, queues.InboxLimits{})
 	ac := &queues.AcknowledgeCall{Inbox: "ann", Owner: owner, At: queues.Position{Epoch: opened.Epoch, Seq: 6}}
 	s.Acknowledge(ctx, []*queues.AcknowledgeCall{ac})
-	s.Subscribe(ctx, "bob", "news", 9)
+	s.Subscribe(ctx, "bob", "news", queues.InboxLimits{Topics: 9})
 	topic := func(seq uint64) *queues.Entry {
 		e := entry()
 		e.Topic, e.TopicSeq, e.ID = "news", seq, fmt.Sprint("id", seq)
@@ -494,7 +494,7 @@ func TestReopenInboxes(t *testing.T) {
 	if r := add("ann", entry()); r.Seq != 7 {
 		t.Errorf("%+v", r)
 	}
-	again, _ := s.Open(ctx, "ann", owner, &queues.Position{Epoch: opened.Epoch, Seq: 6}, false)
+	again, _ := s.Open(ctx, "ann", owner, &queues.Position{Epoch: opened.Epoch, Seq: 6}, false, queues.InboxLimits{})
 	if !again.Recovered || again.Acked != 6 || again.First != 7 {
 		t.Errorf("%+v", again)
 	}

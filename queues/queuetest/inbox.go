@@ -14,7 +14,7 @@ func entry(text string) *queues.Entry {
 }
 
 func (s *suite) limits() queues.InboxLimits {
-	return queues.InboxLimits{MaxLen: 100, MaxBytes: 1 << 20, TTL: s.units(1000), Overflow: queues.DropOldest}
+	return queues.InboxLimits{MaxLen: 100, MaxBytes: 1 << 20, TTL: s.units(1000), Overflow: queues.DropOldest, Topics: 10, Devices: 10}
 }
 
 // send appends entries to an inbox.
@@ -39,7 +39,7 @@ var owner1, owner2 = queues.Owner{Node: "n1", Number: 1}, queues.Owner{Node: "n2
 
 func (s *suite) open(o queues.Owner, since *queues.Position, mirror bool) queues.Opened {
 	s.Helper()
-	opened, err := s.store.Open(s.ctx(), s.name, o, since, mirror)
+	opened, err := s.store.Open(s.ctx(), s.name, o, since, mirror, s.limits())
 	s.must(err)
 	return opened
 }
@@ -293,7 +293,7 @@ var inboxTests = map[string]func(*suite){
 	},
 	"delete": func(s *suite) {
 		l := s.listen("n1")
-		s.must(s.store.Subscribe(s.ctx(), s.name, s.name+"-topic", 10))
+		s.must(s.store.Subscribe(s.ctx(), s.name, s.name+"-topic", s.limits()))
 		s.sends("a")
 		o := s.open(owner1, nil, false)
 		s.pass(0.1)
@@ -307,6 +307,76 @@ var inboxTests = map[string]func(*suite){
 		again := s.open(owner1, &queues.Position{Epoch: o.Epoch, Seq: 1}, false)
 		check(s, "reason", again.Reason, queues.LostEpoch)
 		s.expectEntries(owner1, 0, "1b")
+	},
+	"only so many devices": func(s *suite) {
+		user, limits := s.name, s.limits()
+		limits.Devices = 3
+		device := func(i int) string { return fmt.Sprintf("%s/d%d", user, i) }
+		put := func(inbox string) error { return s.send(inbox, limits, entry("a")).Results[0].Err }
+		open := func(inbox string) error {
+			_, err := s.store.Open(s.ctx(), inbox, owner1, nil, false, limits)
+			return err
+		}
+		subscribe := func(inbox string) error { return s.store.Subscribe(s.ctx(), inbox, user+"-topic", limits) }
+		s.must(open(device(1)))
+		s.must(subscribe(device(2)))
+		s.must(put(device(3)))
+		for range 2 {
+			check(s, "append to a fourth", put(device(4)), error(queues.ErrInboxes))
+			check(s, "open a fourth", open(device(4)), error(queues.ErrInboxes))
+			check(s, "subscribe a fourth", subscribe(device(4)), error(queues.ErrInboxes))
+		}
+		st, err := s.store.InboxStats(s.ctx(), device(4))
+		s.must(err)
+		check(s, "the fourth", st, queues.InboxStats{})
+		members, _, err := s.store.Members(s.ctx(), user+"-topic", "", 10)
+		s.must(err)
+		check(s, "members", fmt.Sprint(members), fmt.Sprintf("[%s]", device(2)))
+		for i := range 3 { // those that are there are used as before
+			s.must(put(device(i + 1)))
+			s.must(open(device(i + 1)))
+			s.must(subscribe(device(i + 1)))
+		}
+		s.must(put(user)) // the principal's own doesn't count, nor do others'
+		s.must(put(user + "2/d1"))
+
+		s.must(s.store.DeleteInbox(s.ctx(), device(2)))
+		s.must(put(device(4)))
+		check(s, "a fifth", put(device(5)), error(queues.ErrInboxes))
+		s.must(s.store.Unsubscribe(s.ctx(), device(1), user+"-topic"))
+		o, err := s.store.Open(s.ctx(), device(1), owner1, nil, false, limits)
+		s.must(err)
+		c := &queues.AcknowledgeCall{Inbox: device(1), Owner: owner1, At: queues.Position{Epoch: o.Epoch, Seq: o.Last}}
+		s.store.Acknowledge(s.ctx(), []*queues.AcknowledgeCall{c})
+		s.must(c.Err)
+		s.must(s.store.CloseInbox(s.ctx(), device(1), owner1))
+		s.pass(4)
+		s.sweepInboxes(s.units(3)) // forgets the first
+		s.must(put(device(5)))
+		check(s, "a sixth", put(device(6)), error(queues.ErrInboxes))
+	},
+	"an entry for an inbox that is there": func(s *suite) {
+		for _, inbox := range []string{s.name, s.name + "/d"} {
+			existing := entry("b")
+			existing.Existing = true
+			existing.ID = "x"
+			c := s.send(inbox, s.limits(), existing, existing)
+			checkErr(s, "before", c.Results[0].Err, queues.ErrNotFound)
+			checkErr(s, "before", c.Results[1].Err, queues.ErrNotFound)
+			st, err := s.store.InboxStats(s.ctx(), inbox)
+			s.must(err)
+			check(s, "it", st, queues.InboxStats{})
+			r := s.send(inbox, s.limits(), existing, entry("a"), existing).Results
+			checkErr(s, "before, in one call", r[0].Err, queues.ErrNotFound)
+			check(s, "the one that makes it", r[1], queues.AppendResult{Seq: 1})
+			check(s, "behind it", r[2], queues.AppendResult{Seq: 2})
+			_, err = s.store.Open(s.ctx(), inbox, owner1, nil, false, s.limits())
+			s.must(err)
+			read := &queues.ReadCall{Inbox: inbox, Owner: owner1, Max: 9}
+			s.store.Read(s.ctx(), []*queues.ReadCall{read})
+			check(s, "entries", entries(read), "1a 2b")
+			check(s, "whose", read.Entries[1].Inbox+read.Entries[1].ID, inbox+"x")
+		}
 	},
 	"unused inboxes go": func(s *suite) {
 		o := s.open(owner1, nil, false)
@@ -368,8 +438,8 @@ var topicTests = map[string]func(*suite){
 		topic := s.name + "-topic"
 		for i := range 25 {
 			inbox := fmt.Sprintf("%s-%02d", s.name, i)
-			s.must(s.store.Subscribe(s.ctx(), inbox, topic, 10))
-			s.must(s.store.Subscribe(s.ctx(), inbox, topic, 10)) // again
+			s.must(s.store.Subscribe(s.ctx(), inbox, topic, s.limits()))
+			s.must(s.store.Subscribe(s.ctx(), inbox, topic, s.limits())) // again
 		}
 		s.must(s.store.Unsubscribe(s.ctx(), s.name+"-03", topic))
 		s.must(s.store.Unsubscribe(s.ctx(), s.name+"-03", topic))
@@ -394,12 +464,15 @@ var topicTests = map[string]func(*suite){
 		check(s, "of a topic that isn't", len(members)+len(next), 0)
 	},
 	"a limit": func(s *suite) {
-		s.must(s.store.Subscribe(s.ctx(), s.name, "t1", 2))
-		s.must(s.store.Subscribe(s.ctx(), s.name, "t2", 2))
-		checkErr(s, "one too many", s.store.Subscribe(s.ctx(), s.name, "t3", 2), queues.ErrQueueFull)
-		s.must(s.store.Subscribe(s.ctx(), s.name, "t2", 2))
+		limits := s.limits()
+		limits.Topics = 2
+		subscribe := func(topic string) error { return s.store.Subscribe(s.ctx(), s.name, topic, limits) }
+		s.must(subscribe("t1"))
+		s.must(subscribe("t2"))
+		checkErr(s, "one too many", subscribe("t3"), queues.ErrQueueFull)
+		s.must(subscribe("t2"))
 		s.must(s.store.Unsubscribe(s.ctx(), s.name, "t2"))
-		s.must(s.store.Subscribe(s.ctx(), s.name, "t3", 2))
+		s.must(subscribe("t3"))
 		st, err := s.store.InboxStats(s.ctx(), s.name)
 		s.must(err)
 		check(s, "topics", st.Topics, 2)
@@ -411,8 +484,8 @@ var topicTests = map[string]func(*suite){
 			return e
 		}
 		check(s, "not a member", s.send(s.name, s.limits(), topic("t", 1, "x")).Results[0], queues.AppendResult{Skipped: true})
-		s.must(s.store.Subscribe(s.ctx(), s.name, "t", 10))
-		s.must(s.store.Subscribe(s.ctx(), s.name, "u", 10))
+		s.must(s.store.Subscribe(s.ctx(), s.name, "t", s.limits()))
+		s.must(s.store.Subscribe(s.ctx(), s.name, "u", s.limits()))
 		r := s.send(s.name, s.limits(), topic("t", 5, "a"), topic("t", 5, "a"), topic("t", 4, "z"), topic("u", 3, "b"), topic("t", 6, "c"), topic("v", 7, "x")).Results
 		for i, want := range []queues.AppendResult{{Seq: 1}, {Duplicate: true}, {Duplicate: true}, {Seq: 2}, {Seq: 3}, {Skipped: true}} {
 			check(s, fmt.Sprint("result ", i), r[i], want)
@@ -425,7 +498,7 @@ var topicTests = map[string]func(*suite){
 	},
 	"a fan-out that died and is redriven is done once": func(s *suite) {
 		inbox := s.name
-		s.must(s.store.Subscribe(s.ctx(), inbox, "t", 10))
+		s.must(s.store.Subscribe(s.ctx(), inbox, "t", s.limits()))
 		s.name = "$" + s.name
 		s.configure(queues.Config{})
 		s.put(keyed("t", "a"), keyed("t", "b"))
@@ -456,7 +529,7 @@ var topicTests = map[string]func(*suite){
 		again()
 	},
 	"members stay, though their inboxes are empty and unused": func(s *suite) {
-		s.must(s.store.Subscribe(s.ctx(), s.name, s.name+"-topic", 10))
+		s.must(s.store.Subscribe(s.ctx(), s.name, s.name+"-topic", s.limits()))
 		s.pass(4)
 		s.sweepInboxes(s.units(3))
 		members, _, err := s.store.Members(s.ctx(), s.name+"-topic", "", 10)

@@ -87,7 +87,7 @@ var anOwner = queues.Owner{Node: "n", Number: 1}
 
 func (n node) openInbox(since *queues.Position) queues.Opened {
 	n.Helper()
-	o, err := n.Open(n.Context(), "i", anOwner, since, false)
+	o, err := n.Open(n.Context(), "i", anOwner, since, false, queues.InboxLimits{})
 	if err != nil {
 		n.Fatal(err)
 	}

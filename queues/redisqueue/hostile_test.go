@@ -48,10 +48,10 @@ func fill(n node) {
 			n.settle(m.Ref(), queues.Nack)
 		}
 	}
-	_ = n.Subscribe(n.Context(), "i", "t", 9)
+	_ = n.Subscribe(n.Context(), "i", "t", queues.InboxLimits{Topics: 9, Devices: 9})
 	call := &queues.AppendCall{Inbox: "i", Limits: queues.InboxLimits{MaxLen: 9, MaxBytes: 1000}, Entries: []*queues.Entry{anEntry, {ID: "x", TTL: time.Millisecond}}}
 	n.Append(n.Context(), []*queues.AppendCall{call})
-	_, _ = n.Open(n.Context(), "i", anOwner, nil, false)
+	_, _ = n.Open(n.Context(), "i", anOwner, nil, false, queues.InboxLimits{})
 }
 
 // spoil changes something in some keys.

@@ -23,8 +23,9 @@ func (s *store) Append(ctx context.Context, calls []*queues.AppendCall) {
 			continue
 		}
 		lane, call := "", ""
-		args := make([]any, 0, 6+2*len(c.Entries))
-		args = append(args, lane, call, c.Limits.MaxLen, c.Limits.MaxBytes, bound(millis(c.Limits.TTL)), flag(c.Limits.Overflow == queues.DropOldest))
+		args := make([]any, 0, 7+2*len(c.Entries))
+		args = append(args, lane, call, c.Limits.MaxLen, c.Limits.MaxBytes, bound(millis(c.Limits.TTL)),
+			flag(c.Limits.Overflow == queues.DropOldest), c.Limits.Devices)
 		for _, e := range c.Entries {
 			args = appendEntry(args, e)
 			if e.ID == "" && e.Topic == "" && lane == "" { // nothing else would show that it came twice
@@ -66,6 +67,10 @@ func appended(c *queues.AppendCall, cmd *command) {
 			r.Duplicate = true
 		case 2:
 			r.Skipped = true
+		case 4:
+			r.Err = queues.ErrNotFound
+		case 5:
+			r.Err = queues.ErrInboxes
 		default:
 			r.Err = queues.ErrQueueFull
 		}
@@ -79,6 +84,9 @@ func appended(c *queues.AppendCall, cmd *command) {
 func appendEntry(args []any, e *queues.Entry) []any {
 	c := content{id: e.ID, topic: e.Topic, headers: e.Headers, payload: e.Payload}
 	flags, body := c.body()
+	if e.Existing {
+		flags |= flagExisting
+	}
 	head := make([]byte, 0, 20+len(e.ID)+len(e.Topic))
 	head = append(head, flags)
 	head = appendFixed(head, 4, uint64(e.Payload.Size()))
@@ -94,11 +102,11 @@ func ownerArgs(o queues.Owner) []any {
 }
 
 // Open does queues.InboxStore.Open. The inboxes that a node owns are also listed by node, for Forget.
-func (s *store) Open(ctx context.Context, inbox string, o queues.Owner, since *queues.Position, mirror bool) (opened queues.Opened, err error) {
+func (s *store) Open(ctx context.Context, inbox string, o queues.Owner, since *queues.Position, mirror bool, l queues.InboxLimits) (opened queues.Opened, err error) {
 	if err := s.rdb.SAdd(ctx, s.ownedKey(o.Node), inbox).Err(); err != nil {
 		return opened, refusal(err)
 	}
-	args := append(ownerArgs(o), flag(mirror), 0, 0, 0)
+	args := append(ownerArgs(o), flag(mirror), 0, 0, 0, l.Devices)
 	if since != nil {
 		args[3], args[4], args[5] = 1, since.Epoch, since.Seq
 	}

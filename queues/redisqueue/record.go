@@ -16,6 +16,8 @@ const (
 	flagHeaders     = 32
 	flagAttachments = 64
 	flagTopic       = 128
+
+	flagExisting = 1 // of an entry, for the script only
 )
 
 // content is what only this package looks into: the body of a record or entry.

@@ -71,7 +71,15 @@ func (s *store) Close() error {
 
 // Names of keys. What is in braces decides about the slot.
 func (s *store) queueKey(name string) string { return s.cfg.Prefix + "{q:" + name + "}" }
-func (s *store) inboxKey(name string) string { return s.cfg.Prefix + "{i:" + name + "}" }
+
+// inboxKey: the inboxes of a principal's devices are in the slot of the principal's own.
+func (s *store) inboxKey(name string) string {
+	if principal, device, ok := strings.Cut(name, "/"); ok {
+		return s.cfg.Prefix + "{i:" + principal + "}{" + device + "}"
+	}
+	return s.cfg.Prefix + "{i:" + name + "}"
+}
+
 func (s *store) topicKey(name string) string { return s.cfg.Prefix + "{t:" + name + "}" }
 func (s *store) ownedKey(node string) string { return s.cfg.Prefix + "{n:" + node + "}" }
 func (s *store) queuesKey() string           { return s.cfg.Prefix + "queues" }
@@ -121,6 +129,7 @@ var refusals = map[string]*queues.Error{
 	"CONFLICT": queues.ErrConflict,
 	"TAKEN":    queues.ErrTakenOver,
 	"EPOCH":    queues.Refuse(queues.CodeConflict, "the inbox has another epoch"),
+	"INBOXES":  queues.ErrInboxes,
 	"OOM":      queues.ErrQueueFull,
 }
 

@@ -2,6 +2,7 @@ package redisqueue
 
 import (
 	"context"
+	"errors"
 	"strconv"
 
 	"github.com/roomcast/roomcast/queues"
@@ -11,22 +12,24 @@ import (
 // fan out. The set may have inboxes that aren't members, but has all that are.
 
 // Subscribe does queues.InboxStore.Subscribe.
-func (s *store) Subscribe(ctx context.Context, inbox, topic string, limit int) error {
+func (s *store) Subscribe(ctx context.Context, inbox, topic string, l queues.InboxLimits) error {
 	added, err := s.rdb.SAdd(ctx, s.topicKey(topic), inbox).Result()
 	if err != nil {
 		return refusal(err)
 	}
-	a, err := s.ask(ctx, subscribeScript, s.inboxKey(inbox), topic, limit)
-	if err != nil {
+	a, err := s.ask(ctx, subscribeScript, s.inboxKey(inbox), topic, l.Topics, l.Devices)
+	if err == nil {
+		if a.number() == 1 || a.bad {
+			return a.err()
+		}
+		err = queues.Refuse(queues.CodeQueueFull, "the inbox is subscribed to too many topics")
+	} else if !errors.Is(err, queues.ErrInboxes) {
 		return err
-	}
-	if a.number() == 1 || a.bad {
-		return a.err()
 	}
 	if added > 0 {
 		s.rdb.SRem(ctx, s.topicKey(topic), inbox) // if it stays, it is skipped
 	}
-	return queues.Refuse(queues.CodeQueueFull, "the inbox is subscribed to too many topics")
+	return err
 }
 
 // Unsubscribe does queues.InboxStore.Unsubscribe.

@@ -38,7 +38,7 @@ type Config struct {
 	// or "" is returned, the socket is nobody's: it may do what nobody in particular may.
 	Principal func(*server.Socket) string
 
-	// MaxConsumers and MaxInboxes bound what one socket has open. Defaults 16 and 4.
+	// MaxConsumers and MaxInboxes bound what one socket has open. Defaults 16 and 4. Negative: no bound.
 	MaxConsumers, MaxInboxes int
 
 	// Logger is told what goes wrong. If nil, slog.Default() is used.

@@ -64,7 +64,7 @@ func (p *peer) reserve(has func() int, limit int, what string) (func(), error) {
 	if p.gone {
 		return nil, queues.ErrGone
 	}
-	if has()+p.opening >= limit {
+	if limit > 0 && has()+p.opening >= limit {
 		return nil, queues.Refuse(queues.CodeRateLimited, "too many "+what+" on one connection")
 	}
 	p.opening++

@@ -91,6 +91,7 @@ func (n *queueNode) run() error {
 	broker, err := queues.NewBroker(ctx, queues.BrokerConfig{
 		Store: store, Logger: log,
 		Inbox:     queues.InboxLimits{MaxLen: inboxLen, MaxBytes: 1 << 20, TTL: time.Hour, Overflow: queues.DropOldest},
+		SendRate:  -1, // all senders are nobody in particular
 		Authorize: func(context.Context, string, queues.Action, string) error { return nil },
 	})
 	if err != nil {

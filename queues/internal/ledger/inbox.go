@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/roomcast/roomcast/queues"
@@ -45,17 +46,35 @@ type owner struct {
 	told   bool // of entries that it hasn't read yet
 }
 
-func (l *Ledger) inboxOf(name string) *inbox {
+// inboxOf returns an inbox, and makes it if there is none.
+func (l *Ledger) inboxOf(name string, limits *queues.InboxLimits) (*inbox, error) {
 	b := l.inboxes[name]
 	if b == nil {
+		if principal, ok := deviceOf(name); ok && l.devices[principal] >= limits.Devices {
+			return nil, queues.ErrInboxes
+		}
 		l.nextNo++
 		l.epoch = max(l.epoch+1, uint64(l.now))
 		b = &inbox{name: name, no: l.nextNo, epoch: l.epoch, base: 1}
-		l.inboxes[name] = b
+		l.enter(b)
 		l.kv.Set(nameKey(keyInbox, name), numbers(uint64(b.no), b.epoch))
 	}
 	b.used = l.now
-	return b
+	return b, nil
+}
+
+// enter lists an inbox.
+func (l *Ledger) enter(b *inbox) {
+	l.inboxes[b.name] = b
+	if principal, ok := deviceOf(b.name); ok {
+		l.devices[principal]++
+	}
+}
+
+// deviceOf returns whose device an inbox is for, if it is for one.
+func deviceOf(inbox string) (principal string, ok bool) {
+	principal, _, ok = strings.Cut(inbox, "/")
+	return principal, ok
 }
 
 func (l *Ledger) storeCursor(b *inbox) {
@@ -66,22 +85,32 @@ func (l *Ledger) storeCursor(b *inbox) {
 // Append does a call of InboxStore.Append.
 func (l *Ledger) Append(c *queues.AppendCall) {
 	c.Results = make([]queues.AppendResult, len(c.Entries))
-	b := l.inboxes[c.Inbox]
-	if b == nil {
-		if !slices.ContainsFunc(c.Entries, func(e *queues.Entry) bool { return e.Topic == "" }) {
-			for i := range c.Results {
-				c.Results[i].Skipped = true
-			}
-			return
+	b, i := l.inboxes[c.Inbox], 0
+	for ; b == nil && i < len(c.Entries); i++ { // those for which no inbox is made
+		switch e := c.Entries[i]; {
+		case e.Topic != "":
+			c.Results[i].Skipped = true
+			continue
+		case e.Existing:
+			c.Results[i].Err = queues.ErrNotFound
+			continue
 		}
-		b = l.inboxOf(c.Inbox)
+		var err error
+		if b, err = l.inboxOf(c.Inbox, &c.Limits); err != nil {
+			c.Results[i].Err = err
+			continue
+		}
+		break
+	}
+	if b == nil {
+		return
 	}
 	c.Epoch, b.used = b.epoch, l.now
 	changed := l.expireFront(b)
 	l.turnIDs(&b.ids, keyEntryID, b.no, idWindow)
 	last := b.cursor.last
-	for i, e := range c.Entries {
-		c.Results[i] = l.append(b, e, &c.Limits, &c.Dropped)
+	for ; i < len(c.Entries); i++ {
+		c.Results[i] = l.append(b, c.Entries[i], &c.Limits, &c.Dropped)
 	}
 	if changed || c.Dropped > 0 {
 		l.storeCursor(b)
@@ -240,8 +269,11 @@ func (l *Ledger) arrived(b *inbox) {
 }
 
 // Open does InboxStore.Open.
-func (l *Ledger) Open(name string, o queues.Owner, since *queues.Position, mirror bool) queues.Opened {
-	b := l.inboxOf(name)
+func (l *Ledger) Open(name string, o queues.Owner, since *queues.Position, mirror bool, limits queues.InboxLimits) (queues.Opened, error) {
+	b, err := l.inboxOf(name, &limits)
+	if err != nil {
+		return queues.Opened{}, err
+	}
 	l.expireAll(b)
 	if mirror && !slices.ContainsFunc(b.owners, func(o owner) bool { return !o.mirror }) {
 		b.owners = slices.DeleteFunc(b.owners, func(old owner) bool { return old.Owner == o })
@@ -269,7 +301,7 @@ func (l *Ledger) Open(name string, o queues.Owner, since *queues.Position, mirro
 	default:
 		opened.Recovered = true
 	}
-	return opened
+	return opened, nil
 }
 
 // takeOver ends the ownership of all but o.
@@ -403,6 +435,11 @@ func (l *Ledger) DeleteInbox(name string) {
 		l.leaveTopic(b, topic)
 	}
 	delete(l.inboxes, name)
+	if principal, ok := deviceOf(name); ok {
+		if l.devices[principal]--; l.devices[principal] == 0 {
+			delete(l.devices, principal)
+		}
+	}
 	l.kv.Delete(nameKey(keyInbox, name))
 	for _, kind := range []byte{keyCursor, keyEntry, keyTopic, keyEntryID} {
 		l.kv.DeleteRange(all(kind, b.no))

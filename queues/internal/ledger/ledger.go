@@ -44,6 +44,7 @@ type Ledger struct {
 	random  func() float64
 	queues  map[string]*queue
 	inboxes map[string]*inbox
+	devices map[string]int // principal -> inboxes of its devices
 	topics  map[string]*members
 	secret  []byte
 	nextNo  uint32   // of queues and inboxes
@@ -74,6 +75,7 @@ func newLedger(kv KV) *Ledger {
 		random:  rand.Float64,
 		queues:  map[string]*queue{},
 		inboxes: map[string]*inbox{},
+		devices: map[string]int{},
 		topics:  map[string]*members{},
 	}
 }

@@ -213,7 +213,8 @@ func (l *Ledger) loadInboxes() (map[uint32]*inbox, error) {
 			return corrupt(key)
 		}
 		b := &inbox{name: string(key[1:]), no: uint32(vs[0]), epoch: vs[1], base: 1, used: l.now}
-		l.inboxes[b.name], byNo[b.no] = b, b
+		l.enter(b)
+		byNo[b.no] = b
 		l.nextNo = max(l.nextNo, b.no)
 		l.epoch = max(l.epoch, b.epoch)
 		return nil

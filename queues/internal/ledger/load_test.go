@@ -28,13 +28,13 @@ func full(t testing.TB) Memory {
 	l.Settle(&queues.SettleCall{Queue: "q", Items: []queues.Settlement{
 		{Ref: got[0].Ref(), Outcome: queues.Reject, Error: "e"}, {Ref: got[1].Ref(), Outcome: queues.Nack, Error: "f"},
 	}})
-	l.Subscribe("inbox", "topic", 9)
+	l.Subscribe("inbox", "topic", queues.InboxLimits{Topics: 9})
 	limits := queues.InboxLimits{MaxLen: 9, MaxBytes: 99, TTL: time.Hour, Overflow: queues.DropOldest}
 	l.Append(&queues.AppendCall{Inbox: "inbox", Limits: limits, Entries: []*queues.Entry{
 		{Payload: p, ID: "x"}, {Payload: p, Topic: "topic", TopicSeq: 4}, {Payload: p},
 	}})
 	o := queues.Owner{Node: "n", Number: 1}
-	opened := l.Open("inbox", o, nil, false)
+	opened, _ := l.Open("inbox", o, nil, false, queues.InboxLimits{})
 	l.Acknowledge(&queues.AcknowledgeCall{Inbox: "inbox", Owner: o, At: queues.Position{Epoch: opened.Epoch, Seq: 1}})
 	return kv
 }
@@ -75,7 +75,7 @@ func FuzzLoad(f *testing.F) {
 		}
 		for name := range maps.Clone(l.inboxes) {
 			o := queues.Owner{Node: "n", Number: 2}
-			opened := l.Open(name, o, nil, false)
+			opened, _ := l.Open(name, o, nil, false, queues.InboxLimits{Devices: 9})
 			l.Read(&queues.ReadCall{Inbox: name, Owner: o, Max: 9})
 			l.Acknowledge(&queues.AcknowledgeCall{Inbox: name, Owner: o, At: queues.Position{Epoch: opened.Epoch, Seq: opened.Last}})
 		}

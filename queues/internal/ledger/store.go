@@ -208,8 +208,8 @@ func (s *Store) Append(ctx context.Context, calls []*queues.AppendCall) {
 }
 
 // Open does queues.InboxStore.Open.
-func (s *Store) Open(ctx context.Context, inbox string, owner queues.Owner, since *queues.Position, mirror bool) (queues.Opened, error) {
-	return answer(ctx, s, func(l *Ledger) (queues.Opened, error) { return l.Open(inbox, owner, since, mirror), nil })
+func (s *Store) Open(ctx context.Context, inbox string, owner queues.Owner, since *queues.Position, mirror bool, limits queues.InboxLimits) (queues.Opened, error) {
+	return answer(ctx, s, func(l *Ledger) (queues.Opened, error) { return l.Open(inbox, owner, since, mirror, limits) })
 }
 
 // Read does queues.InboxStore.Read.
@@ -256,8 +256,8 @@ func (s *Store) SweepInboxes(ctx context.Context, after string, idle time.Durati
 }
 
 // Subscribe does queues.InboxStore.Subscribe.
-func (s *Store) Subscribe(ctx context.Context, inbox, topic string, limit int) error {
-	return run(ctx, s, func(l *Ledger) error { return l.Subscribe(inbox, topic, limit) })
+func (s *Store) Subscribe(ctx context.Context, inbox, topic string, limits queues.InboxLimits) error {
+	return run(ctx, s, func(l *Ledger) error { return l.Subscribe(inbox, topic, limits) })
 }
 
 // Unsubscribe does queues.InboxStore.Unsubscribe.

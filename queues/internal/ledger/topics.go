@@ -9,12 +9,15 @@ import (
 )
 
 // Subscribe does InboxStore.Subscribe.
-func (l *Ledger) Subscribe(name, topic string, limit int) error {
-	b := l.inboxOf(name)
+func (l *Ledger) Subscribe(name, topic string, limits queues.InboxLimits) error {
+	b, err := l.inboxOf(name, &limits)
+	if err != nil {
+		return err
+	}
 	if _, ok := b.topics[topic]; ok {
 		return nil
 	}
-	if len(b.topics) >= limit {
+	if len(b.topics) >= limits.Topics {
 		return queues.Refuse(queues.CodeQueueFull, "the inbox is subscribed to too many topics")
 	}
 	l.joinTopic(b, topic, 0)

@@ -1,8 +1,9 @@
 --use inbox
 -- Puts entries at the end.
--- ARGV: lane, number of the call, limits (length, bytes, TTL, 1 to drop the oldest), and of each entry its head (flags, size,
--- TTL, number in the topic, id, topic) and its body.
--- Returns the epoch, how many were dropped, and of each 0 stored, 1 known, 2 not a member or 3 no room, and its number.
+-- ARGV: lane, number of the call, limits (length, bytes, TTL, 1 to drop the oldest, devices), and of each entry its head (flags,
+-- size, TTL, number in the topic, id, topic) and its body.
+-- Returns the epoch, how many were dropped, and of each its number and 0 stored, 1 known, 2 not a member, 3 no room, 4 no such
+-- inbox, and none is made for it, or 5 too many devices.
 local lane = I .. ':done:' .. ARGV[1]
 if ARGV[1] ~= '' then
 	local v = call('GET', lane)
@@ -57,7 +58,11 @@ local function append(draft, body)
 		local seq = known(id)
 		if seq then return 1, tonumber(seq) end
 	end
-	create()
+	if flags % 2 == 1 then
+		if not M.epoch then return 4, 0 end
+		flags = flags - 1
+	end
+	if not create(ARGV[7]) then return 5, 0 end
 	if not room(size) then return 3, 0 end
 	M.last = M.last + 1
 	if topic ~= '' then
@@ -79,7 +84,7 @@ end
 
 expire()
 local last, results = M.last, {}
-for i = 7, #ARGV, 2 do
+for i = 8, #ARGV, 2 do
 	local n = #results
 	results[n + 1], results[n + 2] = append(ARGV[i], ARGV[i + 1])
 end

@@ -3,6 +3,7 @@
 -- inboxes have few entries. Beside it there may be
 --   :topics   HASH topic -> number of its last entry here    :ids<n>   HASH id -> number, of five minutes
 --   :done:<l> what the last call of a lane answered
+-- The principal's own inbox, which is in the same slot as those of its devices, has :devices, a SET of these.
 local I = KEYS[1]
 local call = redis.call
 local time = call('TIME')
@@ -35,11 +36,20 @@ end
 -- off says that the first element isn't in the list.
 local off = not there
 
--- create makes the inbox, if there is none.
-local function create()
-	if M.epoch then return end
+local prefix, name, device = string.match(I, '^(.*){i:([^}]*)}{?([^}]*)}?$')
+local devices = prefix .. '{i:' .. name .. '}:devices'
+if device ~= '' then name = name .. '/' .. device end
+
+-- create makes the inbox, if there is none and the principal has less than so many for devices. It says whether there is one.
+local function create(most)
+	if M.epoch then return true end
+	if device ~= '' then
+		if call('SCARD', devices) >= tonumber(most) then return false end
+		call('SADD', devices, device)
+	end
 	M.epoch = time[1] * 1000000 + time[2]
 	M.line = line()
+	return true
 end
 
 local function save()
@@ -124,9 +134,12 @@ local function expire()
 	return true
 end
 
-local prefix, name = string.match(I, '^(.*){i:(.*)}$')
-
 local function tell(node, what) call('PUBLISH', prefix .. 'node:' .. node, what) end
+
+-- forget ends the inbox's being one of a device's.
+local function forget()
+	if device ~= '' then call('SREM', devices, device) end
+end
 
 -- takeOver ends the ownership of all but one owner, and appends their nodes to a list.
 local function takeOver(node, number, nodes)

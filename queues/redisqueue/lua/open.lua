@@ -1,7 +1,7 @@
 --use inbox
--- Makes somebody an owner. ARGV: node, number, 1 for a mirror, 1 if there is a position, its epoch and number.
+-- Makes somebody an owner. ARGV: node, number, 1 for a mirror, 1 if there is a position, its epoch and number, how many devices.
 -- Returns epoch, acknowledged, first, last, what was lost ('': nothing), and nodes whose owners were taken over.
-create()
+if not create(ARGV[7]) then return { err = 'INBOXES too many devices' } end
 same()
 expire()
 local mirror, nodes = ARGV[3] == '1', {}

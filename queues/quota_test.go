@@ -1,0 +1,199 @@
+package queues_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/roomcast/roomcast/queues"
+)
+
+// sendAs sends an entry to inboxes and returns what became of it in each.
+func sendAs(t *testing.T, c *queues.Client, inboxes ...string) string {
+	t.Helper()
+	sent, err := c.InboxSend(t.Context(), &queues.Entry{Payload: payload("x")}, inboxes...)
+	if err != nil {
+		return string(queues.CodeOf(err))
+	}
+	var out []string
+	for _, s := range sent {
+		if s.Err != nil {
+			out = append(out, string(queues.CodeOf(s.Err)))
+		} else {
+			out = append(out, fmt.Sprint(s.Seq))
+		}
+	}
+	return strings.Join(out, " ")
+}
+
+func payload(text string) queues.Payload { return queues.Payload{JSON: fmt.Appendf(nil, "%q", text)} }
+
+// refused is how often each limit has refused something, but for those that haven't.
+func refused(b *queues.Broker) string {
+	var out []string
+	b.Refused(func(r queues.Refusal, n uint64) {
+		if n > 0 {
+			out = append(out, fmt.Sprint(r, "=", n))
+		}
+	})
+	return strings.Join(out, " ")
+}
+
+func allow(context.Context, string, queues.Action, string) error { return nil }
+
+func expect[T comparable](t *testing.T, what string, got, want T) {
+	t.Helper()
+	if got != want {
+		t.Errorf("%s: %v, want %v", what, got, want)
+	}
+}
+
+func retryAfter(err error) time.Duration {
+	var e *queues.Error
+	errors.As(err, &e)
+	return e.RetryAfter
+}
+
+// named returns n names of inboxes.
+func named(prefix string, n int) (names []string) {
+	for i := range n {
+		names = append(names, fmt.Sprint(prefix, i))
+	}
+	return names
+}
+
+func TestQuotasOfQueues(t *testing.T) {
+	run(t, queues.BrokerConfig{Authorize: allow}, func(t *testing.T, n *node) {
+		n.queue("q", queues.Config{PublishRate: 2, PublishBurst: 3, MaxConsumers: 2})
+		ann, bob := n.As("ann"), n.As("bob")
+		for range 3 {
+			if _, err := ann.PublishOne(t.Context(), "q", draft("x")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, err := ann.PublishOne(t.Context(), "q", draft("x"))
+		expectCode(t, err, queues.CodeRateLimited)
+		expect(t, "retryAfter", retryAfter(err), 500*time.Millisecond)
+		_, err = bob.PublishOne(t.Context(), "q", draft("x"))
+		expectCode(t, err, "")
+		time.Sleep(500 * time.Millisecond)
+		_, err = ann.PublishOne(t.Context(), "q", draft("x"))
+		expectCode(t, err, "")
+
+		for i := range 3 {
+			_, err := ann.Consume(t.Context(), "q", queues.ConsumerConfig{})
+			if want := map[bool]queues.Code{true: queues.CodeRateLimited}[i == 2]; queues.CodeOf(err) != want {
+				t.Errorf("consumer %d: %v", i, err)
+			}
+		}
+		_, err = bob.Consume(t.Context(), "q", queues.ConsumerConfig{})
+		expectCode(t, err, "")
+	})
+}
+
+func TestSendRate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := start(t, newStore(), queues.BrokerConfig{Authorize: allow, SendRate: 2, SendBurst: 4, NewInboxes: -1})
+		ann, bob := n.As("ann"), n.As("bob")
+		expect(t, "one below, and one at the limit", sendAs(t, ann, named("a", 3)...)+", "+sendAs(t, ann, "a0"), "1 1 1, 2")
+		_, err := ann.InboxSend(t.Context(), &queues.Entry{Payload: payload("x")}, "a0")
+		expectCode(t, err, queues.CodeRateLimited)
+		expect(t, "retryAfter", retryAfter(err), time.Second/2)
+		_, err = ann.TopicPublish(t.Context(), "news", &queues.Entry{Payload: payload("x")})
+		expectCode(t, err, queues.CodeRateLimited)
+		expect(t, "another principal", sendAs(t, bob, "a0"), "3")
+		expect(t, "the broker itself", sendAs(t, &n.Client, named("a", 9)...), "4 2 2 1 1 1 1 1 1")
+		expect(t, "refused", refused(n.Broker), "send_rate=2")
+		time.Sleep(time.Second / 2)
+		expect(t, "later", sendAs(t, ann, "a0")+", "+sendAs(t, ann, "a0"), "5, rate_limited")
+		time.Sleep(2 * time.Second)
+		for range 4 {
+			_, err := ann.TopicPublish(t.Context(), "news", &queues.Entry{Payload: payload("x")})
+			expectCode(t, err, "")
+		}
+		_, err = ann.TopicPublish(t.Context(), "news", &queues.Entry{Payload: payload("x")})
+		expectCode(t, err, queues.CodeRateLimited)
+	})
+}
+
+func TestNewInboxes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := start(t, newStore(), queues.BrokerConfig{Authorize: allow, NewInboxes: 3, SendRate: -1})
+		ann, bob := n.As("ann"), n.As("bob")
+		expect(t, "below", sendAs(t, ann, "a0", "a1"), "1 1")
+		expect(t, "what is there takes no leave", sendAs(t, ann, "a0", "a1", "a0"), "2 2 3")
+		expect(t, "at, and above", sendAs(t, ann, "a2", "a3", "a0", "a4"), "1 rate_limited 4 rate_limited")
+		expect(t, "refused", refused(n.Broker), "new_inboxes=2")
+		expect(t, "another principal, and the broker", sendAs(t, bob, "a3")+" "+sendAs(t, &n.Client, named("b", 9)...), "1 1 1 1 1 1 1 1 1 1")
+		sent, _ := ann.InboxSend(t.Context(), &queues.Entry{Payload: payload("x")}, "a9")
+		expect(t, "retryAfter", retryAfter(sent[0].Err), 20*time.Minute)
+		time.Sleep(20 * time.Minute)
+		expect(t, "later", sendAs(t, ann, "a9", "a8"), "1 rate_limited")
+		st, err := n.InboxStats(t.Context(), "a8")
+		expectCode(t, err, "")
+		expect(t, "what was refused made nothing", st, queues.InboxStats{})
+	})
+}
+
+// A sender could have used up what a principal may have of inboxes for its devices.
+func TestDevicesAreMadeByTheirOwners(t *testing.T) {
+	n := start(t, newStore(), queues.BrokerConfig{
+		Inbox: queues.InboxLimits{Devices: 2},
+		Authorize: func(ctx context.Context, who string, a queues.Action, name string) error {
+			if a == queues.SendInbox || a == queues.Subscribe {
+				return nil
+			}
+			return queues.OwnInbox(ctx, who, a, name)
+		},
+	})
+	ann, eve := n.As("ann"), n.As("eve")
+	expect(t, "to no device", sendAs(t, eve, "ann/1", "ann", "ann/2"), "not_found 1 not_found")
+	open := func(device string) error {
+		in, _, err := ann.OpenInbox(t.Context(), "ann/"+device, queues.InboxConfig{})
+		if err == nil {
+			defer in.Close(t.Context())
+		}
+		return err
+	}
+	expectCode(t, open("1"), "")
+	expectCode(t, ann.Subscribe(t.Context(), "ann/2", "news"), "")
+	expectCode(t, open("3"), queues.CodeQueueFull)
+	expectCode(t, ann.Subscribe(t.Context(), "ann/3", "news"), queues.CodeQueueFull)
+	expect(t, "by the broker", sendAs(t, &n.Client, "ann/3", "ann/2"), "queue_full 1")
+	expect(t, "to devices", sendAs(t, eve, "ann/1", "ann/2", "ann/3"), "1 2 not_found")
+	expect(t, "refused", refused(n.Broker), "devices=3")
+}
+
+func TestAllRefusalsAreCounted(t *testing.T) {
+	n := start(t, newStore(), queues.BrokerConfig{Authorize: allow, MaxWaiting: 1})
+	n.queue("q", queues.Config{PublishRate: 1, MaxConsumers: 1})
+	ann := n.As("ann")
+	for range 2 {
+		_, _ = ann.PublishOne(t.Context(), "q", &queues.Draft{Payload: payload("x")})
+		if c, err := ann.Consume(t.Context(), "q", queues.ConsumerConfig{}); err == nil {
+			t.Cleanup(c.Close)
+		}
+	}
+	expect(t, "to more than may wait", sendAs(t, ann, "a", "b"), "unavailable")
+	expect(t, "refused", refused(n.Broker), "publish_rate=1 max_consumers=1 max_waiting=1")
+	if len(slices.Compact(slices.Sorted(slices.Values(queues.Refusals[:])))) != len(queues.Refusals) {
+		t.Error("a reason is there twice")
+	}
+}
+
+// An entry that no inbox can hold was taken for a topic, and then refused by all of them without a word.
+func TestEntriesFitIntoInboxes(t *testing.T) {
+	n := start(t, newStore(), queues.BrokerConfig{Inbox: queues.InboxLimits{MaxBytes: 10, Overflow: queues.RejectNew}})
+	for size, want := range map[int]queues.Code{9: "", 10: "", 11: queues.CodeTooLarge} {
+		e := &queues.Entry{Payload: payload(strings.Repeat("x", size-2))}
+		_, err := n.TopicPublish(t.Context(), "news", e)
+		expectCode(t, err, want)
+		_, err = n.InboxSend(t.Context(), e, fmt.Sprint("inbox", size))
+		expectCode(t, err, want)
+	}
+}
