@@ -68,7 +68,7 @@ func (s *Session) finishWith(reason Reason, cause error, answer *Batch) (ended b
 	if cand != nil {
 		cand.abandon()
 	}
-	s.server.forget(s, reason, transport)
+	s.server.forget(s, reason, cause, transport)
 	if tell {
 		s.recv.Closed(reason, cause)
 	}

@@ -90,6 +90,13 @@ func (srv *Server) allowed(origin string, r *http.Request) bool {
 	return origin == "" || srv.origins.lists(origin) || sameOrigin(origin, r)
 }
 
+// CORS does for what a host serves beside the engine what the engine does for its own
+// answers: it adds the headers that Config.Origins and CORS ask for, and answers a
+// preflight request. Then it returns true.
+func (srv *Server) CORS(w http.ResponseWriter, r *http.Request) (done bool) {
+	return srv.cors(w, r, r.Header.Get("Origin"))
+}
+
 // cors adds the CORS headers, and answers a preflight request: then it returns true.
 // Requests of origins that are not allowed get none.
 func (srv *Server) cors(w http.ResponseWriter, r *http.Request, origin string) (done bool) {

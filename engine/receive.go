@@ -71,7 +71,6 @@ func (s *Session) receive(p Packet, owned bool) error {
 	case p.Type == Pong && s.rev != 3 && s.beat.Load() != beatQuiet:
 		s.ponged() // asked for, and so as rare as our pings
 	case !s.paced():
-		s.server.stats.reject(RejectedControlRate)
 		s.finish(TransportError, ErrControlRate)
 		return errEnded
 	case p.Type == Ping && s.rev == 3:

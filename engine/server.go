@@ -176,10 +176,10 @@ func (srv *Server) open(s *Session) bool {
 }
 
 // forget removes a session that has ended.
-func (srv *Server) forget(s *Session, reason Reason, transport string) {
+func (srv *Server) forget(s *Session, reason Reason, cause error, transport string) {
 	srv.wheel.remove(s)
 	srv.stats.gauge(transport).Add(-1)
-	srv.stats.closed(reason)
+	srv.stats.closed(reason, cause)
 	srv.mu.Lock()
 	delete(srv.sessions, s.id)
 	srv.mu.Unlock()
@@ -189,7 +189,6 @@ func (srv *Server) forget(s *Session, reason Reason, transport string) {
 // slow ends a session whose queue overflowed, on a goroutine of its own: who
 // appended may hold locks.
 func (srv *Server) slow(s *Session) {
-	srv.stats.reject(RejectedSlowConsumer)
 	srv.tasks.run(func() { s.finish(TransportError, ErrSlowConsumer) })
 }
 

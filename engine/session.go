@@ -49,7 +49,7 @@ const (
 	ForcedClose    Reason = "forced close"    // Session.Close or CloseNow
 )
 
-// Causes of a TransportError, beside the errors of a Conn.
+// Causes of a TransportError, beside other errors of a Conn.
 var (
 	ErrSlowConsumer       = errors.New("engine: the client reads too slowly: its send queue is full")
 	ErrHeartbeatDirection = errors.New("engine: invalid heartbeat direction")
@@ -59,6 +59,8 @@ var (
 	ErrDataClosed         = errors.New("engine: data request connection closed prematurely")
 	ErrInvalidContent     = errors.New("engine: invalid content: revision 4 has no binary payloads")
 	ErrControlRate        = errors.New("engine: more pings, pongs or the like than Config.ControlRate")
+	ErrMessageSize        = errors.New("engine: message larger than MaxPayload") // a Conn's error wraps it
+	ErrFragments          = errors.New("engine: message in too many frames")     // likewise
 	ErrTooManyPackets     = errors.New("engine: too many packets in one payload: raise MaxPacketsPerPayload")
 )
 

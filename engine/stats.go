@@ -1,6 +1,10 @@
 package engine
 
-import "sync/atomic"
+import (
+	"errors"
+	"os"
+	"sync/atomic"
+)
 
 // Rejection is a reason for which the server turned something away.
 type Rejection int
@@ -19,6 +23,9 @@ const (
 	RejectedPacketCount                        // Config.MaxPacketsPerPayload
 	RejectedSlowConsumer                       // Config.MaxQueuedPackets, MaxQueuedBytes
 	RejectedControlRate                        // Config.ControlRate
+	RejectedMessageSize                        // ErrMessageSize
+	RejectedFragments                          // ErrFragments
+	RejectedSlowWrite                          // a connection wasn't read in time: its write timeout
 	rejections
 )
 
@@ -26,6 +33,7 @@ var rejectionNames = [rejections]string{
 	"transport", "sid", "method", "request", "forbidden", "protocol",
 	"origin", "session_origin", "handshake_rate", "sessions", "sessions_per_ip", "draining",
 	"body_size", "slow_body", "content_encoding", "packet_count", "slow_consumer", "control_rate",
+	"message_size", "fragments", "slow_write",
 }
 
 // String is the reason's name in metrics, such as "body_size".
@@ -111,10 +119,32 @@ func (st *Stats) moved(from, to string) {
 	st.gauge(to).Add(1)
 }
 
-func (st *Stats) closed(reason Reason) {
+// limits are the limits for which sessions are closed, by the cause.
+var limits = []struct {
+	cause error
+	why   Rejection
+}{
+	{ErrSlowConsumer, RejectedSlowConsumer},
+	{ErrControlRate, RejectedControlRate},
+	{ErrMessageSize, RejectedMessageSize},
+	{ErrFragments, RejectedFragments},
+	{os.ErrDeadlineExceeded, RejectedSlowWrite},
+}
+
+// closed counts the end of a session.
+func (st *Stats) closed(reason Reason, cause error) {
 	for i, r := range Reasons {
 		if r == reason {
 			st.Closed[i].Add(1)
+		}
+	}
+	if cause == nil {
+		return
+	}
+	for _, l := range limits {
+		if errors.Is(cause, l.cause) {
+			st.reject(l.why)
+			return
 		}
 	}
 }

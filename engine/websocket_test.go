@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 	"testing"
@@ -76,6 +77,39 @@ func TestWebSocketEnds(t *testing.T) {
 		ws.conn.Close()
 		h.closed("transport error: " + engine.ErrHeartbeatDirection.Error())
 	})
+}
+
+// The limits of a connection are counted as those of requests are: they weren't.
+func TestLimitsOfConnectionsAreCounted(t *testing.T) {
+	for reason, exceed := range map[string]func(h *host, ws *socket){
+		"message_size": func(_ *host, ws *socket) { ws.send("4" + strings.Repeat("a", 1000)) },
+		"fragments": func(_ *host, ws *socket) {
+			ws.conn.Write(append([]byte{0x01, 0x80, 0, 0, 0, 0}, bytes.Repeat([]byte{0x00, 0x80, 0, 0, 0, 0}, 1024)...))
+		},
+		"control_rate":  func(_ *host, ws *socket) { ws.conn.Write(bytes.Repeat([]byte{0x89, 0x80, 0, 0, 0, 0}, 11)) },
+		"slow_consumer": func(h *host, _ *socket) { h.upper.s.Send(text(strings.Repeat("a", 200_000))); h.fill() },
+		"slow_write":    func(h *host, _ *socket) { h.upper.s.Send(text(strings.Repeat("a", 200_000))) },
+	} {
+		run(t, engine.Config{MaxPayload: 1000}, func(h *host) {
+			exceed(h, h.websocket(""))
+			time.Sleep(12 * time.Second)
+			if got := h.upper.take(); !strings.HasPrefix(got, "transport error: ") {
+				t.Errorf("%s: heard %q", reason, got)
+			}
+			h.srv.Stats().Rejected(func(name string, n uint64) {
+				if n != 0 && name != reason || n != 1 && name == reason {
+					t.Errorf("%s: %s is counted %d times", reason, name, n)
+				}
+			})
+		})
+	}
+}
+
+// fill has the send queue overflow behind a write that is under way.
+func (h *host) fill() {
+	for range 100 {
+		h.upper.s.Append(text(strings.Repeat("a", 100_000)))
+	}
 }
 
 func TestServerClosesWebSocket(t *testing.T) {

@@ -50,6 +50,14 @@ func (s *Socket) resolve(p *parser.Packet, err error) {
 
 // expect registers w for an ack. With id < 0 the socket's next id is taken.
 func (s *Socket) expect(id int64, w waiter) (int64, error) {
+	id, err := s.register(id, w)
+	if err == ErrTooManyAcks {
+		s.ns.reg.stats.rejected("acks")
+	}
+	return id, err
+}
+
+func (s *Socket) register(id int64, w waiter) (int64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.state.Load() >= closing {

@@ -63,8 +63,8 @@ func newClient(reg *Registry, sess *engine.Session) *client {
 	}
 	if d := reg.cfg.ConnectTimeout; d > 0 {
 		c.timer = time.AfterFunc(d, func() {
-			reg.stats.rejected("connect timeout")
-			c.fail()
+			reg.stats.rejected("connect_timeout")
+			sess.CloseNow() // it has nothing to lose, and a polling client that doesn't ask would stay for long
 		})
 	}
 	if sess.Protocol() == 3 {
@@ -145,12 +145,16 @@ func (c *client) handle(p *parser.Packet) {
 		auth = p.JSON
 	}
 	if p.Type == parser.Connect {
-		if p.UnsafeKeys() {
+		switch {
+		case c.sess.Protocol() != 3 && len(name) > c.reg.nameLen: // the decoder has taken it for one with a query
+			c.reg.stats.rejected("packet")
+			c.sess.Close()
+		case p.UnsafeKeys():
 			c.reg.stats.rejected("keys")
 			c.refuse(name, errUnsafeKeys)
-			return
+		default:
+			c.connect(name, auth)
 		}
-		c.connect(name, auth)
 		return
 	}
 	s, was := c.socket(name)

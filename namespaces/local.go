@@ -2,6 +2,7 @@ package namespaces
 
 import (
 	"context"
+	"fmt"
 	"iter"
 
 	"github.com/roomcast/roomcast/adapters"
@@ -159,8 +160,9 @@ func (ns *Namespace) HandleServer(event string, f func(ctx context.Context, e *S
 
 // ServerSideEmit sends an event to the other nodes of the cluster: their
 // HandleServer functions for this namespace get it. A node that is alone has nobody to send to.
+// Reserved names are refused, "connection" and "new_namespace" among them.
 func (ns *Namespace) ServerSideEmit(ctx context.Context, event string, args ...any) error {
-	data, err := parser.MarshalEvent(event, args...)
+	data, err := marshalServerEvent(event, args)
 	if err != nil {
 		return err
 	}
@@ -170,7 +172,7 @@ func (ns *Namespace) ServerSideEmit(ctx context.Context, event string, args ...a
 // ServerSideCall is ServerSideEmit that waits for an answer from every other
 // node. It returns what came, also when the error says that nodes are missing.
 func (ns *Namespace) ServerSideCall(ctx context.Context, event string, args ...any) ([]Args, error) {
-	data, err := parser.MarshalEvent(event, args...)
+	data, err := marshalServerEvent(event, args)
 	if err != nil {
 		return nil, err
 	}
@@ -185,6 +187,15 @@ func (ns *Namespace) ServerSideCall(ctx context.Context, event string, args ...a
 		}
 	}
 	return answers, err
+}
+
+// marshalServerEvent is parser.MarshalEvent, and refuses what means something else to
+// official servers among the nodes, too.
+func marshalServerEvent(event string, args []any) (parser.Payload, error) {
+	if event == "connection" || event == "new_namespace" {
+		return parser.Payload{}, fmt.Errorf("%w: %q", parser.ErrReserved, event)
+	}
+	return parser.MarshalEvent(event, args...)
 }
 
 // serverEvent returns the event if this node has a handler for it.

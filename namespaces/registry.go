@@ -125,6 +125,7 @@ type Registry struct {
 	cfg         Config
 	log         *slog.Logger
 	attachments int // of a packet that is sent, at most
+	nameLen     int // bytes of a namespace's name, at most
 
 	mu        sync.RWMutex
 	names     map[string]*Namespace
@@ -167,7 +168,7 @@ func NewRegistry(cfg Config) (*Registry, error) {
 		}
 		cfg.Driver = d
 	}
-	reg := &Registry{cfg: cfg, log: cfg.Logger, attachments: sendable(&cfg), names: map[string]*Namespace{}, moving: map[string]chan struct{}{}, lingering: map[*Namespace]*time.Timer{}, born: time.Now(), running: newTally()}
+	reg := &Registry{cfg: cfg, log: cfg.Logger, attachments: sendable(&cfg), nameLen: cfg.PacketLimits.Resolved().MaxNamespace, names: map[string]*Namespace{}, moving: map[string]chan struct{}{}, lingering: map[*Namespace]*time.Timer{}, born: time.Now(), running: newTally()}
 	reg.life, reg.stop = context.WithCancel(context.Background())
 	_, err := reg.open("/", nil)
 	return reg, err
@@ -275,6 +276,7 @@ func (reg *Registry) find(ctx context.Context, name string, auth json.RawMessage
 			continue
 		}
 		if full && !reg.makeRoom() {
+			reg.stats.rejected("namespaces")
 			return nil, errTooManyNamespaces
 		}
 		ns, err := reg.open(name, p)

@@ -170,6 +170,7 @@ func (s *Socket) join(rooms []string, waits bool) error {
 	limits := &s.ns.reg.cfg.Limits
 	for _, name := range rooms {
 		if len(name) > limits.RoomName {
+			s.ns.reg.stats.rejected("room_name")
 			return ErrRoomName
 		}
 	}
@@ -184,9 +185,10 @@ func (s *Socket) join(rooms []string, waits bool) error {
 		s.ns.unlockOrder()
 		return ErrDisconnected
 	}
-	if s.ns.index.CountRooms(s)+len(rooms) > limits.RoomsPerSocket {
+	if s.ns.index.CountRooms(s)+len(rooms) > limits.RoomsPerSocket && !s.fits(rooms) {
 		s.mu.Unlock()
 		s.ns.unlockOrder()
+		s.ns.reg.stats.rejected("rooms")
 		return ErrTooManyRooms
 	}
 	changes := s.ns.index.Join(s, rooms...)
@@ -205,6 +207,22 @@ func (s *Socket) join(rooms []string, waits bool) error {
 		w.RoomsReady(ctx, rooms)
 	}
 	return nil
+}
+
+// fits reports whether the socket may be in rooms: those that it is in already, or that are
+// named twice, count once.
+func (s *Socket) fits(rooms []string) bool {
+	free := s.ns.reg.cfg.Limits.RoomsPerSocket - s.ns.index.CountRooms(s)
+	more := map[string]bool{}
+	for _, room := range rooms {
+		if !s.ns.index.Has(s, room) {
+			more[room] = true
+		}
+		if len(more) > free {
+			return false
+		}
+	}
+	return true
 }
 
 // readyTime is how long Join waits for other nodes to reach a room.

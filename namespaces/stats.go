@@ -65,7 +65,7 @@ type Stats struct {
 	Unseen                              int64            // outgoing events that OnAnyOutgoing was too slow to see
 	Panics                              int64            // in the program's functions
 	HandlerErrors                       int64            // that handlers returned
-	Rejected                            map[string]int64 // clients closed, by reason
+	Rejected                            map[string]int64 // what rules and limits have turned away, by the reason
 }
 
 // Stats returns the counters.

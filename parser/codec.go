@@ -44,7 +44,7 @@ type Limits struct {
 	MaxAttachmentBytes int // of one packet's attachments together. Default 1,000,000
 	MaxDepth           int // of arrays and objects within each other. Default 64; never above 10,000
 	MaxEventName       int // bytes. Default 128
-	MaxNamespace       int // bytes. Default 255
+	MaxNamespace       int // bytes, in a Connect those up to a "?". Default 255
 
 	// StrictKeys has packets marked (see Packet.UnsafeKeys) whose data has an
 	// object with a key named __proto__, constructor or prototype: JavaScript

@@ -123,14 +123,28 @@ func (d *decoder) readNamespace(b []byte, i int, p *Packet) (end int, err error)
 		return end, nil
 	case len(text) == 1: // "/,"
 		return end, nil
+	case p.Type == Connect && longQuery(text, d.limits.MaxNamespace):
 	case len(text) > d.limits.MaxNamespace:
 		return 0, ErrNamespaceTooLong
-	case !utf8.Valid(text):
+	}
+	if !utf8.Valid(text) {
 		return 0, ErrInvalidNamespace
 	}
-	d.namespace = string(text)
-	p.Namespace = d.namespace
+	p.Namespace = string(text)
+	if len(text) <= d.limits.MaxNamespace { // a query comes once, and may be long
+		d.namespace = p.Namespace
+	}
 	return end, nil
+}
+
+// maxQuery is how many bytes may follow the namespace in a CONNECT.
+const maxQuery = 16 << 10
+
+// longQuery reports whether a namespace is too long only because of its query,
+// which is the auth of clients of version 2: a token, say.
+func longQuery(namespace []byte, limit int) bool {
+	name, query, _ := bytes.Cut(namespace, []byte("?"))
+	return len(namespace) > limit && len(name) <= limit && len(query) <= maxQuery
 }
 
 func readID(b []byte, i int) (id int64, end int, err error) {

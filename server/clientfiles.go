@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"compress/gzip"
 	"compress/zlib"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"io/fs"
 	"net/http"
@@ -47,36 +49,46 @@ func newClientFiles(files fs.FS) *clientFiles {
 	return c
 }
 
-// versionOf reads the version that the bundle's first comment tells.
+// versionOf is the version that the bundle's first comment tells, or else a sum of the files.
 func versionOf(files fs.FS) string {
 	b, _ := fs.ReadFile(files, "socket.io.min.js")
-	head, _, _ := strings.Cut(string(b[:min(len(b), 200)]), "\n *")
 	if _, v, ok := strings.Cut(string(b[:min(len(b), 200)]), "Socket.IO v"); ok {
 		v, _, _ = strings.Cut(v, "\n")
 		return strings.TrimSpace(v)
 	}
-	return strings.TrimSpace(head)
+	sum := sha256.New()
+	for _, name := range clientNames {
+		b, _ := fs.ReadFile(files, name)
+		sum.Write(b)
+	}
+	return hex.EncodeToString(sum.Sum(nil)[:10])
 }
 
-// serve answers for a file name below the path; false if it isn't one of the client's.
-func (c *clientFiles) serve(w http.ResponseWriter, r *http.Request, name string) bool {
-	script, isMap := strings.CutSuffix(name, ".map")
-	if !slices.Contains(clientNames, script) {
+// has reports whether name, below the path, is one of the client's files. c may be nil.
+func (c *clientFiles) has(name string) bool {
+	if c == nil || !slices.Contains(clientNames, strings.TrimSuffix(name, ".map")) {
 		return false
 	}
+	_, err := fs.Stat(c.files, name)
+	return err == nil
+}
+
+// serve answers with a file that has reported.
+func (c *clientFiles) serve(w http.ResponseWriter, r *http.Request, name string) {
 	h := w.Header()
 	if match := r.Header.Get("If-None-Match"); match == c.etag || match == "W/"+c.etag {
 		w.WriteHeader(http.StatusNotModified)
-		return true
+		return
 	}
 	encoding := chooseEncoding(r.Header.Get("Accept-Encoding"))
 	body, err := c.body(name, encoding)
 	if err != nil {
-		return false
+		http.NotFound(w, r)
+		return
 	}
 	h.Set("Cache-Control", "public, max-age=0")
 	h.Set("Content-Type", "application/javascript; charset=utf-8")
-	if isMap {
+	if strings.HasSuffix(name, ".map") {
 		h.Set("Content-Type", "application/json; charset=utf-8")
 	}
 	h.Set("ETag", c.etag)
@@ -88,7 +100,6 @@ func (c *clientFiles) serve(w http.ResponseWriter, r *http.Request, name string)
 	if r.Method != http.MethodHead {
 		_, _ = w.Write(body)
 	}
-	return true
 }
 
 func (c *clientFiles) body(name, encoding string) ([]byte, error) {

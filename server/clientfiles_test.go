@@ -8,6 +8,7 @@ import (
 	"testing"
 	"testing/fstest"
 
+	"github.com/roomcast/roomcast/engine"
 	"github.com/roomcast/roomcast/server"
 )
 
@@ -64,6 +65,38 @@ func TestClientFiles(t *testing.T) {
 	for _, tag := range []string{`"4.8.4"`, `W/"4.8.4"`} {
 		if resp := get("/socket.io/socket.io.min.js", "If-None-Match", tag); resp.StatusCode != 304 {
 			t.Errorf("If-None-Match %s: %d", tag, resp.StatusCode)
+		}
+	}
+}
+
+// server-attachment.ts, "should serve client with necessary CORS headers": it had none.
+func TestClientFilesForOtherOrigins(t *testing.T) {
+	const friend = "https://friend.example"
+	io, err := server.New(server.Config{
+		ClientFiles: fstest.MapFS{"socket.io.min.js": {Data: []byte("/* Socket.IO v4\n */io()")}},
+		Engine:      engine.Config{Origins: []string{friend}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer io.Shutdown(t.Context())
+	for _, test := range []struct {
+		method, origin, tag string
+		status              int
+		allowed             string
+	}{
+		{"GET", friend, "", 200, friend},
+		{"GET", "https://enemy.example", "", 200, ""}, // as a script it may be loaded from anywhere
+		{"OPTIONS", friend, "", 204, friend},
+		{"GET", friend, `"4"`, 304, friend},
+	} {
+		r := httptest.NewRequest(test.method, "/socket.io/socket.io.min.js", nil)
+		r.Header.Set("Origin", test.origin)
+		r.Header.Set("If-None-Match", test.tag)
+		w := httptest.NewRecorder()
+		io.ServeHTTP(w, r)
+		if h := w.Result().Header; w.Code != test.status || h.Get("Access-Control-Allow-Origin") != test.allowed || h.Get("Vary") == "" {
+			t.Errorf("%v: %d, %v", test, w.Code, h)
 		}
 	}
 }

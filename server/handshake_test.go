@@ -5,11 +5,13 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/roomcast/roomcast/engine"
 	"github.com/roomcast/roomcast/server"
 	"github.com/roomcast/roomcast/server/servertest"
 )
@@ -209,4 +211,36 @@ func TestRecoveryOff(t *testing.T) {
 	if st := io.Stats().Namespaces; st.NotRecovered != 0 || st.Recovered != 0 {
 		t.Error(st)
 	}
+}
+
+// Clients of version 2 put what they show into the namespace's query. A token was taken for a
+// name that is too long, and the connection closed.
+func TestLongQueryOfVersion2(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		io, ts := serve(t, server.Config{Engine: engine.Config{EIO3: true}})
+		token := strings.Repeat("t", 5000)
+		io.Of("/chat").Use(func(_ context.Context, s *server.Socket) error {
+			var auth struct{ Token string }
+			if err := s.Handshake().DecodeAuth(&auth); err != nil || auth.Token != token {
+				t.Errorf("auth has %d bytes: %v", len(auth.Token), err)
+			}
+			return nil
+		})
+		io.OfMatch(regexp.MustCompile("^/"))
+		for _, transport := range transports {
+			w := dial(t, ts, "eio3-"+transport)
+			w.expect("40")
+			w.send("40/chat?token=" + token + "&b=1,")
+			w.expect("40/chat,")
+			w.send("40/" + strings.Repeat("n", 255) + "?q,")
+			w.expect("end")
+
+			w = dial(t, ts, transport) // to others that is a name
+			w.send("40/chat?token=" + token + ",")
+			w.expect("end")
+		}
+		if n := io.Stats().Namespaces.Namespaces; n != 2 {
+			t.Errorf("%d namespaces", n)
+		}
+	})
 }

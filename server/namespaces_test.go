@@ -254,6 +254,14 @@ func TestReservedNames(t *testing.T) {
 			}
 		}
 	}
+	for _, name := range []string{"connect", "connection", "new_namespace"} {
+		_, callErr := ns.ServerSideCall(ctx, name)
+		for _, err := range []error{ns.ServerSideEmit(ctx, name), callErr} {
+			if !errors.Is(err, parser.ErrReserved) {
+				t.Errorf("%s among servers: %v", name, err)
+			}
+		}
+	}
 	for _, name := range []string{"connection", "error", "message", "ping", ""} {
 		if err := s.Emit(ctx, name); err != nil {
 			t.Errorf("%q: %v", name, err)

@@ -41,8 +41,8 @@ type Config struct {
 	// Its upgraders need not be set.
 	Engine engine.Config
 
-	// WebSocket has the options of WebSocket connections. Its limit on messages
-	// follows Engine.MaxPayload.
+	// WebSocket has the options of WebSocket connections. Its limits on messages and
+	// on pings follow Engine.MaxPayload and ControlRate.
 	WebSocket wsconn.Config
 
 	// Parser is the form of packets. If nil, parser.JSON is used, as by clients
@@ -117,6 +117,19 @@ func New(cfg Config) (*Server, error) {
 	if cfg.PacketLimits.MaxAttachmentBytes == 0 {
 		cfg.PacketLimits.MaxAttachmentBytes = cmp.Or(cfg.Engine.MaxPayload, 1_000_000)
 	}
+	ec := cfg.Engine
+	if ec.Logger == nil {
+		ec.Logger = cfg.Logger
+	}
+	if ec.WebSocket == nil {
+		ws := cfg.WebSocket
+		ws.MaxMessage = cmp.Or(ws.MaxMessage, ec.MaxPayload)
+		ws.ControlRate = cmp.Or(ws.ControlRate, ec.ControlRate)
+		ec.WebSocket = wsconn.NewUpgrader(ws)
+	}
+	if err := ec.Validate(); err != nil {
+		return nil, err
+	}
 	var err error
 	s.registry, err = namespaces.NewRegistry(namespaces.Config{
 		Codec:          cfg.Parser,
@@ -134,20 +147,7 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-
-	ec := cfg.Engine
 	ec.Handler = s.registry
-	if ec.Logger == nil {
-		ec.Logger = cfg.Logger
-	}
-	if ec.WebSocket == nil {
-		ws := cfg.WebSocket
-		ws.MaxMessage = cmp.Or(ws.MaxMessage, ec.MaxPayload)
-		ec.WebSocket = wsconn.NewUpgrader(ws)
-	}
-	if err := ec.Validate(); err != nil {
-		return nil, err
-	}
 	s.engine = engine.New(ec)
 	if cfg.ClientFiles != nil {
 		s.files = newClientFiles(cfg.ClientFiles)
@@ -163,7 +163,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.NotFound(w, r)
 		return
 	}
-	if name != "" && s.files != nil && s.files.serve(w, r, name) {
+	if s.files.has(name) {
+		if !s.engine.CORS(w, r) {
+			s.files.serve(w, r, name)
+		}
 		return
 	}
 	s.engine.ServeHTTP(w, r)

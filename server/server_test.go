@@ -7,11 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"regexp"
 	"slices"
 	"testing"
 	"time"
 
+	"github.com/roomcast/roomcast/adapters"
 	"github.com/roomcast/roomcast/engine"
 	"github.com/roomcast/roomcast/server"
 	"github.com/roomcast/roomcast/server/servertest"
@@ -363,8 +365,11 @@ func TestLimits(t *testing.T) {
 	if err := s.Join("c"); !errors.Is(err, server.ErrTooManyRooms) {
 		t.Error(err)
 	}
+	if err := s.Join("a", "b", "a"); err != nil { // it is there already: that was one too many
+		t.Error(err)
+	}
 	s.Leave("a")
-	if err := s.Join("1234"); err != nil {
+	if err := s.Join("1234", "1234"); err != nil {
 		t.Error(err)
 	}
 	if err := s.Join("12345"); !errors.Is(err, server.ErrRoomName) {
@@ -376,4 +381,28 @@ func TestLimits(t *testing.T) {
 			t.Errorf("ack %d: %v", i, err)
 		}
 	}
+	want := map[string]int64{"rooms": 1, "room_name": 1, "acks": 1}
+	if got := io.Stats().Namespaces.Rejected; !maps.Equal(got, want) {
+		t.Errorf("counted: %v", got)
+	}
+}
+
+// A driver stayed open behind a server that a bad setting had kept from being made.
+func TestBadSettingOpensNothing(t *testing.T) {
+	var d opens
+	_, err := server.New(server.Config{Driver: &d, Engine: engine.Config{Origins: []string{"nonsense"}}})
+	if err == nil || d.n != 0 {
+		t.Errorf("%v, %d adapters opened", err, d.n)
+	}
+}
+
+// opens counts the adapters of a driver.
+type opens struct {
+	adapters.Memory
+	n int
+}
+
+func (d *opens) Open(name string, l adapters.Local) (adapters.Adapter, error) {
+	d.n++
+	return d.Memory.Open(name, l)
 }

@@ -3,9 +3,13 @@ package wsconn
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
+
+	"github.com/roomcast/roomcast/engine"
 )
 
 // TestAutobahn has the families of cases of the Autobahn test suite, by their
@@ -171,6 +175,30 @@ func TestLimits(t *testing.T) {
 	}
 }
 
+// TestControlRate: pings and pongs that nobody asked for cost a token each, messages none.
+func TestControlRate(t *testing.T) {
+	flood := func(n int) (in []byte) {
+		for range n {
+			in = append(in, join(ping("p"), text("x"), frame(0x8a, ""))...)
+		}
+		return in
+	}
+	synctest.Test(t, func(t *testing.T) {
+		for rate, fits := range map[int]int{0: 5, 3: 3, -1: 1000} {
+			if _, _, err := play(t, Config{ControlRate: rate}, false, flood(fits)); outcome(err) != "" {
+				t.Errorf("rate %d, %d pings and as many pongs: %v", rate, fits, err)
+			}
+			if rate < 0 {
+				continue
+			}
+			_, sent, err := play(t, Config{ControlRate: rate}, false, join(flood(fits), ping("q")))
+			if outcome(err) != "1008" || !errors.Is(err, engine.ErrControlRate) || !strings.HasSuffix(sent, "close 1008") {
+				t.Errorf("rate %d, one more: %v, sent %q", rate, err, sent)
+			}
+		}
+	})
+}
+
 // TestPingFlood: pongs that wait are bounded, and the last ping is answered.
 func TestPingFlood(t *testing.T) {
 	var in []byte
@@ -178,7 +206,7 @@ func TestPingFlood(t *testing.T) {
 		in = append(in, ping(strings.Repeat("x", 100)+itoa(i))...)
 	}
 	s := &script{in: each(in, bufferSize)}
-	cfg := Config{}.withDefaults()
+	cfg := Config{ControlRate: -1}.withDefaults()
 	c, _ := newConn(s, &cfg, 0, false, nil)
 	if err := <-serve(c, &record{}); outcome(err) != "" {
 		t.Fatal(err)

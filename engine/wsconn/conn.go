@@ -46,6 +46,7 @@ type Conn struct {
 	held  []byte   // start of a small frame that isn't there as a whole
 	large *large   // payload of a large frame
 	msg   *message // fragments that have come
+	full  int64    // when pace's bucket is full again, in Unix nanoseconds
 
 	// out is what Write left for Drain. Only for these two.
 	out *engine.Output

@@ -455,7 +455,7 @@ func TestPongWhileDraining(t *testing.T) {
 
 // TestPingFloodUnread: a peer that pings and never reads takes no memory.
 func TestPingFloodUnread(t *testing.T) {
-	c, client := pair(t, "raw", Config{})
+	c, client := pair(t, "raw", Config{ControlRate: -1})
 	done := serve(c, &record{})
 	fill(t, c)
 	flood := bytes.Repeat(ping(strings.Repeat("x", 125)), 1000)
@@ -480,7 +480,7 @@ func TestPingFloodUnread(t *testing.T) {
 func TestConcurrent(t *testing.T) {
 	both(t, func(t *testing.T, kind string) {
 		for range 20 {
-			c, client := pair(t, kind, Config{})
+			c, client := pair(t, kind, Config{ControlRate: -1})
 			done := serve(c, &record{})
 			var wg sync.WaitGroup
 			wg.Go(func() {

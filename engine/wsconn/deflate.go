@@ -68,7 +68,7 @@ func inflate(data []byte, limit int) ([]byte, error) {
 		case err == io.EOF:
 			return out, nil
 		case err != nil:
-			return nil, &ProtocolError{ws.StatusInvalidFramePayloadData, "malformed deflate data"}
+			return nil, &ProtocolError{Code: ws.StatusInvalidFramePayloadData, Msg: "malformed deflate data"}
 		}
 	}
 }

@@ -7,12 +7,14 @@ import (
 	"unicode/utf8"
 
 	"github.com/gobwas/ws"
+	"github.com/roomcast/roomcast/engine"
 )
 
 // ProtocolError says how a peer broke the WebSocket protocol or a limit.
 type ProtocolError struct {
-	Code ws.StatusCode // sent to the peer in the close frame
-	Msg  string        // for the log
+	Code  ws.StatusCode // sent to the peer in the close frame
+	Msg   string        // for the log
+	Limit error         // of package engine, such as engine.ErrMessageSize; nil: it was the protocol
 }
 
 // Error has both.
@@ -20,8 +22,11 @@ func (e *ProtocolError) Error() string {
 	return fmt.Sprintf("wsconn: %s (closed with %d)", e.Msg, e.Code)
 }
 
+// Unwrap returns Limit.
+func (e *ProtocolError) Unwrap() error { return e.Limit }
+
 func protocolError(msg string) error {
-	return &ProtocolError{ws.StatusProtocolError, msg}
+	return &ProtocolError{Code: ws.StatusProtocolError, Msg: msg}
 }
 
 // header is the header of a frame.
@@ -67,7 +72,7 @@ func parseHeader(b []byte) (h header, size int, err error) {
 			return h, 0, protocolError("frame length has its highest bit set")
 		}
 		if n > math.MaxInt { // on 32 bits
-			return h, 0, &ProtocolError{ws.StatusMessageTooBig, fmt.Sprintf("frame of %d bytes", n)}
+			return h, 0, &ProtocolError{ws.StatusMessageTooBig, fmt.Sprintf("frame of %d bytes", n), engine.ErrMessageSize}
 		}
 		h.length = int(n)
 		size = 10
@@ -113,13 +118,13 @@ func (c *Conn) check(h header) error {
 	case h.length > c.cfg.MaxMessage-had:
 		return tooBig(c.cfg.MaxMessage)
 	case frames > c.cfg.MaxFragments:
-		return &ProtocolError{ws.StatusPolicyViolation, fmt.Sprintf("message in more than %d fragments", c.cfg.MaxFragments)}
+		return &ProtocolError{ws.StatusPolicyViolation, fmt.Sprintf("message in more than %d fragments", c.cfg.MaxFragments), engine.ErrFragments}
 	}
 	return nil
 }
 
 func tooBig(limit int) error {
-	return &ProtocolError{ws.StatusMessageTooBig, fmt.Sprintf("message of more than %d bytes", limit)}
+	return &ProtocolError{ws.StatusMessageTooBig, fmt.Sprintf("message of more than %d bytes", limit), engine.ErrMessageSize}
 }
 
 // checkClose checks a close frame's payload and returns the code to answer
@@ -136,7 +141,7 @@ func checkClose(p []byte) (ws.StatusCode, error) {
 		return 0, protocolError(fmt.Sprintf("close code %d", code))
 	}
 	if !utf8.Valid(p[2:]) {
-		return 0, &ProtocolError{ws.StatusInvalidFramePayloadData, "close reason is not UTF-8"}
+		return 0, &ProtocolError{Code: ws.StatusInvalidFramePayloadData, Msg: "close reason is not UTF-8"}
 	}
 	return code, nil
 }

@@ -29,7 +29,7 @@ func FuzzAgainstCoder(f *testing.F) {
 			return
 		}
 		const limit = 70_000
-		got, _, err := play(t, Config{MaxMessage: limit, MaxFragments: -1}, false, each(in, 64*int(size)+1)...)
+		got, _, err := play(t, Config{MaxMessage: limit, MaxFragments: -1, ControlRate: -1}, false, each(in, 64*int(size)+1)...)
 		want := coder(t, in, limit)
 		if outcome(err) == "1007" { // coder doesn't look at UTF-8
 			if !strings.HasPrefix(want, got) {
@@ -115,7 +115,7 @@ func FuzzBytes(f *testing.F) {
 	f.Add(join(frame(0xc1, deflated("Hello Hello")), frame(0x41, "\x00")), uint8(1), true)
 	f.Add([]byte{0x82, 0xff, 0, 0, 0, 0, 0, 1, 0, 0}, uint8(9), false)
 	f.Fuzz(func(t *testing.T, in []byte, size uint8, deflate bool) {
-		cfg := Config{MaxMessage: 10_000, MaxFragments: 8}
+		cfg := Config{MaxMessage: 10_000, MaxFragments: 8, ControlRate: -1}
 		got1, sent1, err1 := play(t, cfg, deflate, in)
 		got2, sent2, err2 := play(t, cfg, deflate, each(in, int(size)+1)...)
 		if got1 != got2 || sent1 != sent2 || outcome(err1) != outcome(err2) {

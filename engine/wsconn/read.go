@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/gobwas/ws"
+	"github.com/roomcast/roomcast/engine"
 )
 
 const (
@@ -127,10 +128,13 @@ func (c *Conn) takeLarge(n int) error {
 func (c *Conn) frame(h header, p []byte, owned bool) error {
 	ws.Cipher(p, h.mask, 0)
 	switch h.op {
-	case ws.OpPing:
-		c.control.pong(p)
-		return nil
-	case ws.OpPong:
+	case ws.OpPing, ws.OpPong:
+		if !c.pace() {
+			return &ProtocolError{ws.StatusPolicyViolation, "too many pings and pongs", engine.ErrControlRate}
+		}
+		if h.op == ws.OpPing {
+			c.control.pong(p)
+		}
 		return nil
 	case ws.OpClose:
 		return c.peerClosed(p)
@@ -155,6 +159,18 @@ func (c *Conn) frame(h header, p []byte, owned bool) error {
 	return nil
 }
 
+// pace takes a token for a ping or pong, from a bucket that is full with two
+// seconds' worth.
+func (c *Conn) pace() bool {
+	now := time.Now().UnixNano()
+	full := max(c.full, now) + int64(time.Second)/int64(c.cfg.ControlRate)
+	if full-now > int64(2*time.Second) {
+		return false
+	}
+	c.full = full
+	return true
+}
+
 // whole hands over a message.
 func (c *Conn) whole(op ws.OpCode, compressed bool, data []byte, owned bool) error {
 	if compressed {
@@ -165,7 +181,7 @@ func (c *Conn) whole(op ws.OpCode, compressed bool, data []byte, owned bool) err
 		owned = true
 	}
 	if op == ws.OpText && !utf8.Valid(data) {
-		return &ProtocolError{ws.StatusInvalidFramePayloadData, "text message is not UTF-8"}
+		return &ProtocolError{Code: ws.StatusInvalidFramePayloadData, Msg: "text message is not UTF-8"}
 	}
 	return c.sink.Frame(data, op == ws.OpBinary, owned)
 }

@@ -30,6 +30,11 @@ type Config struct {
 	// If zero, 1024 is used. If negative, there is no limit.
 	MaxFragments int
 
+	// ControlRate is how many pings and pongs a peer may send per second over time;
+	// two seconds' worth may come at once. Who sends more is closed with 1008.
+	// If zero, 5 is used. If negative, there is no limit.
+	ControlRate int
+
 	// WriteTimeout is the time that the handshake's answer, or one Drain, may take.
 	// If zero, 10 s is used. If negative, there is no limit.
 	WriteTimeout time.Duration
@@ -47,6 +52,7 @@ type Config struct {
 func (c Config) withDefaults() Config {
 	c.MaxMessage = limit(c.MaxMessage, 1_000_000)
 	c.MaxFragments = limit(c.MaxFragments, 1024)
+	c.ControlRate = limit(c.ControlRate, 5)
 	c.WriteTimeout = max(cmp.Or(c.WriteTimeout, 10*time.Second), 0)
 	c.DeflateThreshold = max(cmp.Or(c.DeflateThreshold, 1024), 0)
 	return c
