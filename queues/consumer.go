@@ -68,6 +68,7 @@ type Consumer struct {
 	prefetch int
 	held     map[Ref]*hold
 	bytes    int
+	leaving  int // of those held
 	draining bool
 	started  bool
 	closed   bool
@@ -80,6 +81,7 @@ type hold struct {
 	since    time.Time
 	until    time.Time // end of the lease, by this node's clock, not later than by the store's
 	settling bool
+	leaving  bool // its settlement is on its way in a call that claims, too: there the consumer has its credit back
 }
 
 const maxPrefetch = 1000
@@ -217,9 +219,24 @@ func (h *hold) drop() {
 	if c.held[ref] != h {
 		return
 	}
+	h.leave(false)
 	delete(c.held, ref)
 	delete(c.lane.held, ref)
 	c.bytes -= h.m.Payload.Size()
+}
+
+// leave sets leaving. The lane is locked.
+func (h *hold) leave(leaving bool) {
+	if h.leaving == leaving || h.consumer.held[h.m.Ref()] != h {
+		return
+	}
+	h.leaving = leaving
+	n := 1
+	if !leaving {
+		n = -1
+	}
+	h.consumer.leaving += n
+	h.consumer.bytes -= n * h.m.Payload.Size()
 }
 
 // ID is the consumer's number on this node.
@@ -258,7 +275,7 @@ func (c *Consumer) credit() (messages, bytes int) {
 	if c.closed || c.draining || !c.started {
 		return 0, 0
 	}
-	messages = max(c.prefetch-len(c.held), 0)
+	messages = max(c.prefetch-len(c.held)+c.leaving, 0)
 	if h := c.handler.Load(); h != nil && c.cfg.AtMostOnce {
 		messages = max(c.prefetch-h.waiting(), 0)
 	}

@@ -125,14 +125,29 @@ func (l *lane) credit() bool {
 	return false
 }
 
-// plan returns the claim that the consumers want, or nil if they want nothing or there is one under way.
-func (l *lane) plan() *plan {
+// plan returns the claim that the consumers want, or nil if they want nothing or there is one under way. It is for a call
+// that settles leaving.
+func (l *lane) plan(leaving []*settling) *plan {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.claiming || l.doubtful || l.failures > 0 || l.b.cut.Load() != 0 {
 		return nil
 	}
+	if len(leaving) > 0 && l.waiting && plain(leaving) {
+		return nil // the store tells when there is something
+	}
+	leave := func(yes bool) {
+		for _, s := range leaving {
+			if s.hold != nil && s.hold.consumer.lane == l {
+				s.hold.leave(yes)
+			}
+		}
+	}
+	leave(true)
 	p := l.wants()
+	if p == nil {
+		leave(false)
+	}
 	l.claiming = p != nil
 	return p
 }
@@ -268,6 +283,18 @@ func (l *lane) failed(err error, turn bool) {
 	l.after(min(100*time.Millisecond<<min(l.failures-1, 5), 2*time.Second))
 	l.mu.Unlock()
 	l.b.leave(l)
+}
+
+// claimedWith is claimed for a claim that went with another call, which may have ended with an error.
+func (l *lane) claimedWith(p *plan, err error) {
+	if err != nil && CodeOf(err) != CodeUnavailable {
+		l.abandon(p)
+		return
+	}
+	if err != nil {
+		p.call.Err = err
+	}
+	l.claimed(p)
 }
 
 // abandon ends a claim that wasn't done.

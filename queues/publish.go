@@ -1,7 +1,6 @@
 package queues
 
 import (
-	"cmp"
 	"context"
 	"time"
 )
@@ -193,7 +192,7 @@ func (b *Broker) publishSome(batch []*publishing) {
 	for i, g := range groups {
 		calls[i] = g.call
 		if g.lane = b.lane(g.call.Queue); g.lane != nil {
-			if g.plan = g.lane.plan(); g.plan != nil {
+			if g.plan = g.lane.plan(nil); g.plan != nil {
 				g.call.Claim = g.plan.call
 			}
 		}
@@ -213,13 +212,8 @@ func (b *Broker) publishSome(batch []*publishing) {
 			p.done(results[:n:n], nil)
 			results = results[n:]
 		}
-		switch {
-		case g.plan == nil:
-		case err != nil && CodeOf(err) != CodeUnavailable:
-			g.lane.abandon(g.plan)
-		default:
-			g.call.Claim.Err = cmp.Or(g.call.Claim.Err, err)
-			g.lane.claimed(g.plan)
+		if g.plan != nil {
+			g.lane.claimedWith(g.plan, err)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package queues
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -92,11 +93,21 @@ func (c *Consumer) Settle(m *Message, outcome Outcome, delay time.Duration, text
 	b.settles.add(b.settling(m.Queue, Settlement{Ref: m.Ref(), Outcome: outcome, Delay: delay, Error: text}, done))
 }
 
-// settleAll settles what has gathered, in one call of the store, and gives credit back.
+// plain says that items are acknowledgements by which nothing else becomes ready.
+func plain(items []*settling) bool {
+	return !slices.ContainsFunc(items, func(s *settling) bool {
+		return s.item.Outcome != Ack || s.hold == nil || s.hold.m.Key != ""
+	})
+}
+
+// settleAll settles what has gathered, in one call of the store, and gives credit back. The call claims, too, for what
+// consumers of this node can take by then: what one of them gives back another one here has at once.
 func (b *Broker) settleAll(batch []*settling) {
 	type gathered struct {
 		call *SettleCall
 		of   []*settling
+		lane *lane
+		plan *plan
 	}
 	groups := group(batch, func(s *settling) string { return s.queue },
 		func(queue string) *gathered { return &gathered{call: &SettleCall{Queue: queue}} },
@@ -107,12 +118,20 @@ func (b *Broker) settleAll(batch []*settling) {
 	calls := make([]*SettleCall, len(groups))
 	for i, g := range groups {
 		calls[i] = g.call
+		if g.lane = b.lane(g.call.Queue); g.lane != nil {
+			if g.plan = g.lane.plan(g.of); g.plan != nil {
+				g.call.Claim = g.plan.call
+			}
+		}
 	}
 	ctx, cancel := b.call()
 	b.store.Settle(ctx, calls)
 	cancel()
 	for _, g := range groups {
 		b.settled(g.call, g.of)
+		if g.plan != nil {
+			g.lane.claimedWith(g.plan, g.call.Err)
+		}
 	}
 }
 
@@ -129,6 +148,7 @@ func (b *Broker) settled(call *SettleCall, of []*settling) {
 		}
 		l := h.consumer.lane // not b.lane: the queue may have another by now
 		l.mu.Lock()
+		h.leave(false)
 		if unknown && s.done == nil && !closed && h.consumer.held[h.m.Ref()] == h {
 			again = append(again, s)
 			l.mu.Unlock()
@@ -147,9 +167,7 @@ func (b *Broker) settled(call *SettleCall, of []*settling) {
 	}
 	b.settleLater(again)
 	drained := map[*Consumer]bool{}
-	plain := call.Err == nil // acknowledged, and nothing else is ready because of that
 	for i, s := range of {
-		plain = plain && s.item.Outcome == Ack && s.hold != nil && s.hold.m.Key == ""
 		err := call.Err
 		if err == nil {
 			err = call.Results[i]
@@ -167,8 +185,8 @@ func (b *Broker) settled(call *SettleCall, of []*settling) {
 	for c := range drained {
 		c.drained()
 	}
-	if l := b.lane(call.Queue); l != nil {
-		if plain {
+	if l := b.lane(call.Queue); l != nil && call.Claim == nil {
+		if call.Err == nil && plain(of) {
 			l.credited()
 		} else {
 			l.kick()

@@ -46,7 +46,8 @@ type Store interface {
 // Listener is told what happens. Its methods return at once and call nothing of the store.
 type Listener interface {
 	// Ready says that a queue has messages for the node, which has waited (ClaimCall.Wait).
-	// It is told once; to be told again, wait again.
+	// It is told once; to be told again, wait again. As many nodes are told as there are messages for; if they
+	// don't come, a store with several processes tells others a little later.
 	Ready(queue string)
 	// Arrived says that an inbox which the node owns has got entries.
 	Arrived(inbox string)
@@ -150,6 +151,8 @@ type Want struct {
 type SettleCall struct {
 	Queue string
 	Items []Settlement
+	// Claim, if not nil, is done right after, for the same queue, unless there is an Err.
+	Claim *ClaimCall
 
 	Results []error // one for each item: nil, ErrSuperseded, ErrGone
 	Dead    int     // messages that became dead

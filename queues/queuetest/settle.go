@@ -21,6 +21,28 @@ var settleTests = map[string]func(*suite){
 		s.pass(20)
 		s.expect("b")
 	},
+	"with a claim in one call": func(s *suite) {
+		s.configure(queues.Config{})
+		s.puts("a", "b", "c")
+		a, b := s.one(), s.one()
+		c := &queues.SettleCall{
+			Queue: s.name,
+			Items: []queues.Settlement{{Ref: b.Ref(), Outcome: queues.Ack}, {Ref: a.Ref(), Outcome: queues.Release}},
+			Claim: &queues.ClaimCall{Queue: s.name, Node: "n1", Wants: []queues.Want{{Messages: 5}}},
+		}
+		s.store.Settle(s.ctx(), []*queues.SettleCall{c})
+		s.must(c.Err)
+		s.must(c.Claim.Err)
+		checkErr(s, "ack", c.Results[0], nil)
+		checkErr(s, "release", c.Results[1], nil)
+		got := c.Claim.Wants[0].Got
+		check(s, "claimed", text(got), "a c")
+		check(s, "attempt", got[0].Attempt, 2)
+		check(s, "attempt", got[1].Attempt, 1)
+		check(s, "lease", c.Claim.Lease, s.units(10))
+		checkErr(s, "the old hand-out", s.settle(a, queues.Ack), queues.ErrSuperseded)
+		s.ack(got...)
+	},
 	"unknown": func(s *suite) {
 		s.configure(queues.Config{})
 		s.puts("a")

@@ -183,6 +183,16 @@ func TestLostReplies(t *testing.T) {
 	st := n.stats()
 	expect(t, "stats", fmt.Sprint(st.Published, st.Duplicates, st.Delivered, st.Acked, st.Nacked, st.Leased), "3 0 3 1 1 1")
 	lose()
+	settle := &queues.SettleCall{
+		Queue: "q", Items: []queues.Settlement{{Ref: c.Claim.Wants[1].Got[0].Ref(), Outcome: queues.Release}},
+		Claim: &queues.ClaimCall{Queue: "q", Node: "n", Wants: []queues.Want{{Messages: 5}}},
+	}
+	n.Settle(t.Context(), []*queues.SettleCall{settle})
+	expectCode(t, "release", settle.Err, "")
+	expect(t, "released", settle.Results[0], nil)
+	expect(t, "claimed again", fmt.Sprint(len(settle.Claim.Wants[0].Got), settle.Claim.Wants[0].Got[0].Attempt), "1 2")
+	expect(t, "delivered", n.stats().Delivered, 4)
+	lose()
 	expect(t, "entry", n.send(anEntry, anEntry).Results[1].Seq, 2)
 	n.openInbox(nil)
 	expect(t, "entries", len(n.read(anOwner).Entries), 2)

@@ -23,6 +23,7 @@ type store struct {
 	fsync  canFsync // of all servers
 	memory memory
 	lanes  lanes
+	nudges nudges
 
 	mu     sync.Mutex
 	levels map[string]int // queue -> durability level, as far as known
@@ -66,6 +67,7 @@ func Open(ctx context.Context, rdb redis.UniversalClient, cfg Config) (queues.St
 // Close closes the store's connections.
 func (s *store) Close() error {
 	s.memory.close()
+	s.nudges.close()
 	return s.rdb.Close()
 }
 

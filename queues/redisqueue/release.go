@@ -77,7 +77,9 @@ func (s *store) Rebind(ctx context.Context, queue, session, node string) ([]*que
 	lease := a.millis()
 	var got []*queues.Message
 	for a.more() {
-		if m, err := message(queue, a, lease); err == nil {
+		seq, fence, attempt, failures := a.seq(), a.number(), a.number(), a.number()
+		if m, err := parseRecord(queue, seq, []byte(a.text())); err == nil {
+			m.Fence, m.Attempt, m.Failures, m.Lease = uint64(fence), int(attempt), int(failures), lease
 			got = append(got, m)
 		}
 	}

@@ -51,6 +51,7 @@ var (
 	heldScript        = load("held")
 	rebindScript      = load("rebind")
 	unwaitScript      = load("unwait")
+	nudgeScript       = load("nudge")
 	barrierScript     = load("barrier")
 	configureScript   = load("configure")
 	pauseScript       = load("pause")
@@ -74,7 +75,7 @@ var (
 
 // scripts are all, to be loaded at the start.
 var scripts = []*script{
-	publishScript, claimScript, settleScript, extendScript, sweepScript, heldScript, rebindScript, unwaitScript, barrierScript,
+	publishScript, claimScript, settleScript, extendScript, sweepScript, heldScript, rebindScript, unwaitScript, nudgeScript, barrierScript,
 	configureScript, pauseScript, deleteScript, purgeScript, lettersScript, redriveScript, peekScript, statsScript,
 	beatScript, appendScript, openScript, readScript, acknowledgeScript, closeScript, removeScript, tidyScript,
 	subscribeScript, contentsScript,

@@ -63,13 +63,26 @@ func (s *store) published(ctx context.Context, c *queues.PublishCall, cmd *comma
 	}
 	level := int(a.number())
 	c.Dropped = int(a.number())
-	results := a.list()
+	s.nudges.woken(s, c.Queue, a.number())
+	results := &answer{}
+	var first uint64 // all are stored, from this number on
+	switch v := a.take().(type) {
+	case []any:
+		results.rest = v
+	default:
+		first = (&answer{rest: []any{v}}).seq()
+	}
 	c.Results = make([]queues.PublishResult, len(c.Drafts))
 	for i, d := range c.Drafts {
 		r := &c.Results[i]
 		r.ID = d.ID
-		what := results.number()
-		r.Seq = results.seq()
+		what := int64(stored)
+		if first > 0 {
+			r.Seq = first + uint64(i)
+		} else {
+			what = results.number()
+			r.Seq = results.seq()
+		}
 		switch what {
 		case stored:
 			if r.ID == "" {
@@ -184,7 +197,8 @@ func (s *store) Claim(ctx context.Context, calls []*queues.ClaimCall) {
 			c.Err = err
 			continue
 		}
-		s.claimed(c, a)
+		s.nudges.woken(s, c.Queue, a.number())
+		s.claimed(c, a.list())
 	}
 }
 
@@ -205,7 +219,12 @@ func (s *store) claimed(c *queues.ClaimCall, a *answer) {
 	if next < 0 {
 		c.Next = -1
 	}
-	counts, messages := a.list(), a.list()
+	counts, messages, retried := a.list(), a.list(), a.list()
+	n := int64(-1)
+	again := int64(-1) // the next one that isn't handed out for the first time
+	if retried.more() {
+		again = retried.number()
+	}
 	for i := range c.Wants {
 		w := &c.Wants[i]
 		for range counts.number() {
@@ -213,36 +232,34 @@ func (s *store) claimed(c *queues.ClaimCall, a *answer) {
 			if w.AtMostOnce {
 				lease = 0
 			}
-			m, err := message(c.Queue, messages, lease)
-			if messages.bad {
+			n++
+			seq, fence, record := messages.seq(), messages.number(), messages.text()
+			attempt, failures := int64(1), int64(0)
+			if n == again {
+				attempt, failures = retried.number(), retried.number()
+				if retried.more() {
+					again = retried.number()
+				}
+			}
+			if messages.bad || retried.bad {
 				break
 			}
+			m, err := parseRecord(c.Queue, seq, []byte(record))
 			if err != nil {
 				// Nobody can have it. Its lease ends in the end, and it is dead after some attempts.
 				s.cfg.Logger.Error("queues: a message can't be read", "queue", c.Queue)
 				continue
 			}
+			m.Fence, m.Attempt, m.Failures, m.Lease = uint64(fence), int(attempt), int(failures), lease
 			w.Got = append(w.Got, m)
 		}
 	}
-	if a.bad || counts.bad || messages.bad {
+	if a.bad || counts.bad || messages.bad || retried.bad {
 		c.Err = refusal(errCorrupt)
 		for i := range c.Wants {
 			c.Wants[i].Got = nil
 		}
 	}
-}
-
-// message reads a message that was handed out: number, fence, attempt, failures, record.
-func message(queue string, a *answer, lease time.Duration) (*queues.Message, error) {
-	seq, fence := a.seq(), a.number()
-	attempt, failures := a.number(), a.number()
-	m, err := parseRecord(queue, seq, []byte(a.text()))
-	if err != nil {
-		return nil, err
-	}
-	m.Fence, m.Attempt, m.Failures, m.Lease = uint64(fence), int(attempt), int(failures), lease
-	return m, nil
 }
 
 // Settle does queues.WorkStore.Settle.
@@ -251,9 +268,12 @@ func (s *store) Settle(ctx context.Context, calls []*queues.SettleCall) {
 	sent := make([]*queues.SettleCall, 0, len(calls))
 	for _, c := range calls {
 		lane, call := s.lanes.take()
-		args := append(make([]any, 0, 2+2*len(c.Items)), lane, call)
+		args := append(make([]any, 0, 3+2*len(c.Items)+9), lane, call, len(c.Items))
 		for i := range c.Items {
 			args = appendSettlement(args, &c.Items[i])
+		}
+		if c.Claim != nil {
+			args = appendClaim(args, c.Claim)
 		}
 		commands = append(commands, &command{script: settleScript, key: s.queueKey(c.Queue), args: args})
 		sent = append(sent, c)
@@ -261,13 +281,27 @@ func (s *store) Settle(ctx context.Context, calls []*queues.SettleCall) {
 	s.run(ctx, commands...)
 	for i, c := range sent {
 		s.lanes.give(commands[i].args[0].(string), commands[i].err)
-		a, err := commands[i].answer()
-		if err != nil {
-			c.Err = err
-			continue
-		}
+		s.settled(c, commands[i])
+	}
+}
+
+func (s *store) settled(c *queues.SettleCall, cmd *command) {
+	a, err := cmd.answer()
+	if err == nil {
 		c.Dead = int(a.number())
-		c.Results, c.Err = results(a, len(c.Items))
+		s.nudges.woken(s, c.Queue, a.number())
+		c.Results, err = results(a.list(), len(c.Items))
+	}
+	if err == nil {
+		err = a.err()
+	}
+	if c.Claim != nil {
+		if c.Claim.Err = err; err == nil {
+			s.claimed(c.Claim, a.list())
+		}
+	}
+	if c.Err = err; err != nil {
+		c.Results = nil
 	}
 }
 

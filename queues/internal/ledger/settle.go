@@ -22,6 +22,9 @@ func (l *Ledger) Settle(c *queues.SettleCall) {
 		c.Results[i] = l.settle(q, &c.Items[i])
 	}
 	c.Dead = int(q.stats.DeadLettered - before)
+	if c.Claim != nil {
+		l.claim(q, c.Claim)
+	}
 	l.wake(q)
 }
 

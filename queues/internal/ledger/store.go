@@ -99,6 +99,9 @@ func (s *Store) Settle(ctx context.Context, calls []*queues.SettleCall) {
 	if err != nil {
 		for _, c := range calls {
 			c.Results, c.Err = nil, err
+			if c.Claim != nil {
+				c.Claim.Err = err
+			}
 		}
 	}
 }

@@ -1,11 +1,11 @@
 --use queue move take
 -- Hands out messages.
--- ARGV: lane, number of the call, a claim. Returns the answer to it.
+-- ARGV: lane, number of the call, a claim. Returns how many nodes were woken, and the answer to it.
 local was = again(ARGV[1], ARGV[2])
-if was then return reclaim(was) end
+if was then return { 0, reclaim(was) } end
 due()
-local reply, kept = claim(3)
-wake()
+local answer, given = claim(3)
+local woken = wake()
 save()
-if #kept[4] > 0 then done(ARGV[1], ARGV[2], kept) end
-return reply
+if #given[4] > 0 then done(ARGV[1], ARGV[2], given) end
+return { woken, answer }

@@ -26,7 +26,7 @@ for i, k in ipairs(#ids > 0 and call('HMGET', Q .. ':tries', unpack(ids)) or {})
 	end
 end
 if #ends > 0 then
-	call('ZADD', Q .. ':leased', unpack(ends))
+	zadd(':leased', ends)
 	soon(now + lease)
 end
 wake()

@@ -367,21 +367,24 @@ local function allowance()
 	return math.floor((now + C.burst * interval - S.allowed) / interval + 1e-6)
 end
 
--- wake tells as many waiting nodes as there are messages for.
+-- wake tells as many waiting nodes as there are messages for, and returns how many nodes that were.
 local function wake()
-	if S.waiting <= 0 or C.consumePaused == 1 then return end
+	if S.waiting <= 0 or C.consumePaused == 1 then return 0 end
 	local n = math.min(ready(), allowance())
-	if n <= 0 then return end
+	if n <= 0 then return 0 end
 	local prefix, name = string.match(Q, '^(.*){q:(.*)}$')
 	local waiters = call('HGETALL', Q .. ':waiters')
-	if #waiters == 0 then S.waiting = 0 return end
+	if #waiters == 0 then S.waiting = 0 return 0 end
+	local told = 0
 	local from = 2 * (time[2] % (#waiters / 2)) -- another one each time
 	for i = 0, #waiters - 2, 2 do
-		if n <= 0 then return end
+		if n <= 0 then break end
 		local j = (from + i) % #waiters
 		n = n - tonumber(waiters[j + 2])
 		call('HDEL', Q .. ':waiters', waiters[j + 1])
 		S.waiting = S.waiting - 1
 		call('PUBLISH', prefix .. 'node:' .. waiters[j + 1], 'r' .. name)
+		told = told + 1
 	end
+	return told
 end

@@ -2,11 +2,11 @@
 -- Stores messages, and hands some out.
 -- ARGV: lane, number of the call, how many, for each of them its head (flags, delay, when, TTL, size, key), its id and its
 -- body; then a claim, if there is one.
--- Returns the durability (0: the store's), the number of messages dropped, what became of each (0 stored, 1 known, 2 no room, 3 no room for the id) and its
--- number, and the answer to the claim.
+-- Returns the durability (0: the store's), the number of messages dropped, how many nodes were woken; if all messages were stored the number
+-- of the first, otherwise what became of each (0 stored, 1 known, 2 no room, 3 no room for the id) and its number; and the answer to the claim.
 local was = again(ARGV[1], ARGV[2])
 if was then
-	if was[4] then was[4] = reclaim(was[4]) end
+	if was[5] then was[5] = reclaim(was[5]) end
 	return was
 end
 due()
@@ -21,6 +21,7 @@ local count, dropped, results = tonumber(ARGV[3]), 0, {}
 local numbered = string.find(Q, '{q:$', 1, true)
 for i = 5, 2 + 3 * count, 3 do numbered = numbered or ARGV[i] == '' end
 if numbered then line() end
+local last = S.seq
 
 -- Ids that are known, of two windows.
 local known = {}
@@ -39,14 +40,14 @@ end
 -- What is to be written, in few commands.
 local records, lists, scheduled, expiry, ids = {}, { [0] = {}, {}, {}, {} }, {}, {}, {}
 local function flush()
-	if #records > 0 then call('HSET', Q .. ':messages', unpack(records)) end
+	if #records > 0 then hset(':messages', records) end
 	for p = 0, 3 do
 		if #lists[p] > 0 then call('RPUSH', Q .. ':ready' .. p, unpack(lists[p])) end
 	end
-	if #scheduled > 0 then call('ZADD', Q .. ':scheduled', unpack(scheduled)) end
-	if #expiry > 0 then call('ZADD', Q .. ':expiry', unpack(expiry)) end
+	if #scheduled > 0 then zadd(':scheduled', scheduled) end
+	if #expiry > 0 then zadd(':expiry', expiry) end
 	if #ids > 0 then
-		call('HSET', Q .. ':ids' .. S.idTurn, unpack(ids))
+		hset(':ids' .. S.idTurn, ids)
 		call('PEXPIRE', Q .. ':ids' .. S.idTurn, 3 * C.dedupe + 60000) -- if nobody comes any more
 	end
 	records, lists, scheduled, expiry, ids = {}, { [0] = {}, {}, {}, {} }, {}, {}, {}
@@ -72,7 +73,7 @@ local function publish(draft, id, body)
 		return 2, '0'
 	end
 	S.seq = S.seq + 1
-	local seq = string.format('%.0f', S.seq)
+	local seq = string.format('%d', S.seq)
 	local ready = 0
 	if delay > 0 then
 		ready = now + delay
@@ -122,9 +123,11 @@ for i = 1, count do
 end
 flush()
 
-local reply, kept = { C.durability, dropped, results }, { C.durability, dropped, results }
-if ARGV[4 + 3 * count] then reply[4], kept[4] = claim(4 + 3 * count) end
-wake()
+if S.seq == last + count then results = string.format('%d', last + 1) end
+local answer, given
+if ARGV[4 + 3 * count] then answer, given = claim(4 + 3 * count) end
+local woken = wake()
+local reply, kept = { C.durability, dropped, woken, results, answer }, { C.durability, dropped, woken, results, given }
 save()
 done(ARGV[1], ARGV[2], kept)
 return reply

@@ -79,6 +79,20 @@ local function tries(e)
 		#e.key, e.key, #e.node, e.node, #e.session, e.session) .. e.text
 end
 
+-- addAll puts pairs into a HASH or ZSET. While it is small Redis keeps it as a list, and would look for each of many from the
+-- beginning: one of more than 64 bytes ends that.
+local LONG = string.rep('-', 65)
+local function addAll(key, pairs, add, size, remove)
+	if #pairs < 16 or call(size, Q .. key) > 512 then
+		call(add, Q .. key, unpack(pairs))
+		return
+	end
+	call(add, Q .. key, add == 'ZADD' and 0 or LONG, LONG, unpack(pairs))
+	call(remove, Q .. key, LONG)
+end
+local function hset(key, pairs) addAll(key, pairs, 'HSET', 'HLEN', 'HDEL') end
+local function zadd(key, pairs) addAll(key, pairs, 'ZADD', 'ZCARD', 'ZREM') end
+
 -- again answers what a call of a lane has answered before: it came twice, since its reply was lost.
 local function again(lane, n)
 	if lane == '' then return nil end

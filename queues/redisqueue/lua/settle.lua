@@ -1,15 +1,18 @@
---use queue move
--- Ends hand-outs.
--- ARGV: lane, number of the call, and of each the number and the rest: outcome, fence, delay (-1: none, 0: the queue's),
--- grace, node, error.
--- Returns how many died, and of each 0 done, 1 superseded or 2 gone.
+--use queue move take
+-- Ends hand-outs, and hands some out.
+-- ARGV: lane, number of the call, how many, of each the number and the rest: outcome, fence, delay (-1: none, 0: the queue's),
+-- grace, node, error; then a claim, if there is one.
+-- Returns how many died, how many nodes were woken, of each 0 done, 1 superseded or 2 gone; and the answer to the claim.
 local ACK, NACK, RELEASE, REJECT, PARK = 1, 2, 3, 4, 5
 local was = again(ARGV[1], ARGV[2])
-if was then return was end
+if was then
+	if was[4] then was[4] = reclaim(was[4]) end
+	return was
+end
 due()
 
-local ids = {}
-for i = 3, #ARGV, 2 do ids[#ids + 1] = ARGV[i] end
+local count, ids = tonumber(ARGV[3]), {}
+for i = 1, count do ids[i] = ARGV[2 + 2 * i] end
 local happened = {}
 for i, k in ipairs(#ids > 0 and call('HMGET', Q .. ':tries', unpack(ids)) or {}) do happened[ids[i]] = k end
 
@@ -66,8 +69,8 @@ end
 
 math.randomseed(time[2])
 local before = S.buried
-local reply = {}
-for i = 1, #ids do reply[i + 1] = settle(ids[i], ARGV[2 + 2 * i]) end
+local results = {}
+for i = 1, count do results[i] = settle(ids[i], ARGV[3 + 2 * i]) end
 if #acked > 0 then
 	call('HDEL', Q .. ':messages', unpack(acked))
 	call('HDEL', Q .. ':tries', unpack(acked))
@@ -75,7 +78,10 @@ if #acked > 0 then
 	if #short > 0 then call('ZREM', Q .. ':expiry', unpack(short)) end
 	for session, list in pairs(left) do call('SREM', Q .. ':session:' .. session, unpack(list)) end
 end
-reply[1] = S.buried - before
-wake()
+local dead = S.buried - before
+local answer, given
+if ARGV[4 + 2 * count] then answer, given = claim(4 + 2 * count) end
+local woken = wake()
 save()
-return done(ARGV[1], ARGV[2], reply)
+done(ARGV[1], ARGV[2], { dead, woken, results, given })
+return { dead, woken, results, answer }

@@ -4,7 +4,10 @@
 -- line sees to it that no fence is issued twice: it grows with the clock as well as by hand-outs, and leaps when
 -- Redis has another history than the one in which the last fence was issued, after a restart or a failover. So
 -- does the number of the last message.
+local lined = false
 local function line()
+	if lined then return end
+	lined = true
 	local id = string.match(call('INFO', 'replication'), 'master_replid:(%x+)') or ''
 	if id == S.line then return end
 	if S.line ~= '' then S.seq = S.seq + 1048576 end
@@ -25,8 +28,9 @@ local function pop(n)
 end
 
 -- serve hands out what a want can have, at most so many and until so many bytes are reached, and appends it to reply:
--- number, fence, attempt, failures, record. It returns how many, whether that is all that it may have, and their bytes.
-local function serve(w, node, allowed, most, reply, given)
+-- number, fence and record, and if it isn't the first hand-out to retried: which of the messages it is, attempt and
+-- failures. It returns how many, whether that is all that it may have, and their bytes.
+local function serve(w, node, allowed, most, reply, retried, given)
 	if w.bytes > 0 then most = math.min(most, w.bytes) end
 	local got, bytes = 0, 0
 	local holder = struct.pack('>Hc0Hc0', #node, node, #w.session, w.session)
@@ -67,7 +71,11 @@ local function serve(w, node, allowed, most, reply, given)
 					if C.rate > 0 then S.allowed = S.allowed + 1000 / C.rate end
 					got, bytes = got + 1, bytes + size
 					local n = #reply
-					reply[n + 1], reply[n + 2], reply[n + 3], reply[n + 4], reply[n + 5] = id, S.fence, attempt, failures, v
+					reply[n + 1], reply[n + 2], reply[n + 3] = id, S.fence, v
+					if attempt > 1 then
+						local r = #retried
+						retried[r + 1], retried[r + 2], retried[r + 3] = n / 3, attempt, failures
+					end
 					if w.once then
 						S.acked = S.acked + 1
 						erase({ id = id, tried = tried[i], expires = expires, size = size, key = key })
@@ -78,14 +86,15 @@ local function serve(w, node, allowed, most, reply, given)
 						kept[#kept + 1] = struct.pack('>BBI7I4I4I4I6Bc0', LEASED, flags, S.fence, attempt, failures, size, w.grace, #key, key)
 							.. holder .. text
 						held[#held + 1] = id
-						given[#given + 1] = { id, S.fence }
+						given[#given + 1] = id
+						given[#given + 1] = S.fence
 					end
 				end
 			end
 		end
 		if #held > 0 then
-			call('ZADD', Q .. ':leased', unpack(leases))
-			call('HSET', Q .. ':tries', unpack(kept))
+			zadd(':leased', leases)
+			hset(':tries', kept)
 			if w.session ~= '' then call('SADD', Q .. ':session:' .. w.session, unpack(held)) end
 			soon(now + C.lease)
 		end
@@ -117,7 +126,7 @@ local function claim(i)
 	local node, waits, left, wants = ARGV[i], ARGV[i + 1] == '1', tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3])
 	if left == 0 then left = math.huge end
 	i = i + 4
-	local messages, counts, given = {}, {}, {}
+	local messages, retried, counts, given = {}, {}, {}, {}
 	local allowed, short = allowance(), 0
 	local any = C.consumePaused ~= 1 and ready() > 0 and allowed > 0
 	if any then line() end
@@ -127,7 +136,7 @@ local function claim(i)
 		i = i + 5
 		local got, full, bytes = 0, want.messages <= 0 or left <= 0, 0
 		if any and not full then
-			got, full, bytes = serve(want, node, allowed, left, messages, given)
+			got, full, bytes = serve(want, node, allowed, left, messages, retried, given)
 			allowed, left = allowed - got, left - bytes
 		end
 		if not full then short = short + want.messages - got end
@@ -140,25 +149,25 @@ local function claim(i)
 	elseif S.waiting > 0 then
 		S.waiting = S.waiting - call('HDEL', Q .. ':waiters', node)
 	end
-	return { C.lease, next, counts, messages }, { C.lease, next, counts, given }
+	return { C.lease, next, counts, messages, retried }, { C.lease, next, counts, given }
 end
 
 -- reclaim returns the answer to a claim that was done before, with what of it is still as it was.
 local function reclaim(was)
-	local messages, n, counts = {}, 0, {}
+	local messages, retried, n, counts = {}, {}, 0, {}
 	for w, count in ipairs(was[3]) do
 		counts[w] = 0
 		for _ = 1, count do
-			n = n + 1
-			local g = was[4][n]
-			local e = g and load(g[1])
-			if e and e.state == LEASED and e.fence == g[2] then
-				local m = #messages
-				messages[m + 1], messages[m + 2], messages[m + 3], messages[m + 4], messages[m + 5] =
-					e.id, e.fence, e.attempt, e.failures, e.record
+			local id, fence = was[4][n + 1], was[4][n + 2]
+			n = n + 2
+			local e = id and load(id)
+			if e and e.state == LEASED and e.fence == fence then
+				local m, r = #messages, #retried
+				messages[m + 1], messages[m + 2], messages[m + 3] = e.id, e.fence, e.record
+				retried[r + 1], retried[r + 2], retried[r + 3] = m / 3, e.attempt, e.failures
 				counts[w] = counts[w] + 1
 			end
 		end
 	end
-	return { was[1], was[2], counts, messages }
+	return { was[1], was[2], counts, messages, retried }
 end
