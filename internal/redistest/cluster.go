@@ -168,6 +168,24 @@ func (c *Cluster) Move(key string, to *Server) {
 	}
 	c.do(ctx, to, "CLUSTER", "SETSLOT", slot, "NODE", dst)
 	c.do(ctx, from, "CLUSTER", "SETSLOT", slot, "NODE", dst)
+	for _, s := range c.Nodes { // a replica that hasn't heard of the move wouldn't take over the slot
+		for s.running() && c.owner(ctx, s, slot) != dst {
+			time.Sleep(10 * time.Millisecond)
+		}
+	}
+}
+
+// owner returns the id of the server that has a slot, as another server knows it.
+func (c *Cluster) owner(ctx context.Context, says *Server, slot any) any {
+	ranges, _ := c.do(ctx, says, "CLUSTER", "SLOTS").([]any)
+	for _, r := range ranges {
+		// [first, last, [host, port, id, ...], replicas...]
+		r := r.([]any)
+		if n := slot.(int64); r[0].(int64) <= n && n <= r[1].(int64) {
+			return r[2].([]any)[2]
+		}
+	}
+	return nil
 }
 
 // Client returns a client of the cluster that is closed with the test.

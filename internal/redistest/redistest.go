@@ -209,6 +209,12 @@ func (s *Server) end(sig syscall.Signal) {
 	s.cmd = nil
 }
 
+func (s *Server) running() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cmd != nil
+}
+
 // Freeze stops the server's process without closing its connections; Thaw
 // lets it go on.
 func (s *Server) Freeze() { s.signal(syscall.SIGSTOP) }

@@ -1,6 +1,9 @@
 package redistest
 
-import "testing"
+import (
+	"slices"
+	"testing"
+)
 
 func TestServer(t *testing.T) {
 	s := Start(t, "--appendonly", "yes", "--appendfsync", "always")
@@ -16,10 +19,28 @@ func TestServer(t *testing.T) {
 }
 
 func TestCluster(t *testing.T) {
-	c := StartCluster(t).Client()
+	cluster := StartCluster(t)
+	c := cluster.Client()
 	for _, key := range []string{"a", "b", "c", "d"} { // of different slots
 		if err := c.Set(t.Context(), key, key, 0).Err(); err != nil {
 			t.Error(err)
 		}
+	}
+	// A replica that takes over has the slot that its master got a moment ago.
+	ctx := t.Context()
+	was := cluster.Owner("a")
+	master := cluster.Nodes[(slices.Index(cluster.Nodes, was)+1)%3]
+	replica := cluster.AddReplica(master)
+	slot := cluster.do(ctx, replica, "CLUSTER", "KEYSLOT", "a")
+	for _, to := range []*Server{master, was, master, was, master} {
+		cluster.Move("a", to)
+		if id := cluster.do(ctx, to, "CLUSTER", "MYID"); cluster.owner(ctx, replica, slot) != id {
+			t.Error("the replica doesn't know of the move to ", to.Addr)
+		}
+	}
+	master.Kill()
+	cluster.FailOver(replica, "TAKEOVER")
+	if id := cluster.do(ctx, replica, "CLUSTER", "MYID"); cluster.owner(ctx, replica, slot) != id {
+		t.Error("the replica doesn't have the slot")
 	}
 }
