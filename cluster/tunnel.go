@@ -49,16 +49,12 @@ func (f *forward) tunnel(l *link, res *http.Response) {
 	}
 	early, late := buffered(rw.Reader), buffered(l.r)
 	t := &tunnel{node: n, to: f.to.ID, client: client, owner: l.conn}
-	if err := t.accept(res.StatusCode, h, early, late, n.cfg.WriteTimeout); err != nil || !n.tunnels.add(t) {
-		client.Close()
-		l.conn.Close()
+	if err := t.accept(res.StatusCode, h, early, late, n.cfg.WriteTimeout); err != nil || !n.tunnels.start(t) {
+		t.end()
 		return
 	}
 	f.tunnelled = true
 	n.stats.Upgrades.Add(1)
-	t.ends.Add(2)
-	n.tunnels.tasks.Go(func() { t.run(client, l.conn, 0) })
-	n.tunnels.tasks.Go(func() { t.run(l.conn, client, n.cfg.WriteTimeout) })
 }
 
 // buffered takes out what was read ahead.
@@ -150,13 +146,17 @@ func pass(to net.Conn, b []byte, limit time.Duration) error {
 	return err
 }
 
-func (ts *tunnels) add(t *tunnel) bool {
+// start has a tunnel carry what comes, unless all are closed.
+func (ts *tunnels) start(t *tunnel) bool {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
 	if ts.closed {
 		return false
 	}
 	ts.open[t] = struct{}{}
+	t.ends.Add(2)
+	ts.tasks.Go(func() { t.run(t.client, t.owner, 0) })
+	ts.tasks.Go(func() { t.run(t.owner, t.client, t.node.cfg.WriteTimeout) })
 	return true
 }
 

@@ -59,24 +59,29 @@ func takeBuffers(p parser.Payload) parser.Payload {
 	return out
 }
 
-// parseBuffer parses the Buffer that text begins with, and returns its length.
+// parseBuffer parses the Buffer that text, which is valid JSON, begins with, and returns its length. It looks at no more
+// than that: what only begins like one may nest, and be large.
 func parseBuffer(text []byte) (b []byte, n int, ok bool) {
-	end := bytes.Index(text, []byte("]}"))
-	if end < 0 {
-		return nil, 0, false
-	}
-	numbers := text[len(bufferStart):end]
 	b = []byte{}
-	for len(numbers) > 0 {
-		var one []byte
-		one, numbers, _ = bytes.Cut(numbers, []byte{','})
-		v, err := strconv.ParseUint(string(one), 10, 8)
-		if err != nil {
+	n = len(bufferStart)
+	for text[n] != ']' {
+		start := n
+		for '0' <= text[n] && text[n] <= '9' {
+			n++
+		}
+		v, err := strconv.ParseUint(string(text[start:n]), 10, 8)
+		if err != nil || text[n] != ',' && text[n] != ']' {
 			return nil, 0, false
 		}
 		b = append(b, byte(v))
+		if text[n] == ',' {
+			n++
+		}
 	}
-	return b, end + len("]}"), true
+	if !bytes.HasPrefix(text[n:], []byte("]}")) {
+		return nil, 0, false
+	}
+	return b, n + len("]}"), true
 }
 
 // decodeValue decodes a value into v, with attachments as []byte.

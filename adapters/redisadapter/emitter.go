@@ -3,7 +3,9 @@ package redisadapter
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,7 +22,8 @@ import (
 // value that names sockets, and how to send to them: each method returns a
 // changed copy. It means all sockets of a namespace unless To says otherwise.
 //
-// Methods that send wait until Redis has taken the message.
+// Methods that send wait until Redis has taken the message. It is sent once: after an error that
+// leaves open whether Redis has it, it isn't sent again, whatever MaxRetries of the client says.
 type Emitter struct {
 	send          func(ctx context.Context, m *message) error
 	namespace     string
@@ -36,6 +39,7 @@ const emitterUID = "emitter"
 // Prefix and MaxMessage are used.
 func NewEmitter(rdb redis.UniversalClient, cfg Config) Emitter {
 	cfg = cfg.withDefaults()
+	once := onceOn(rdb)
 	return Emitter{namespace: "/", send: func(ctx context.Context, m *message) error {
 		encode, channel := encodeBroadcast, classicChannel(cfg.Prefix+"#"+m.namespace+"#", m.op)
 		if m.kind != kindBroadcast {
@@ -48,7 +52,7 @@ func NewEmitter(rdb redis.UniversalClient, cfg Config) Emitter {
 		if err != nil {
 			return err
 		}
-		return rdb.Publish(ctx, channel, b).Err()
+		return once(ctx, channel, func(c *redis.Client) error { return c.Publish(ctx, channel, b).Err() })
 	}}
 }
 
@@ -56,34 +60,75 @@ func NewEmitter(rdb redis.UniversalClient, cfg Config) Emitter {
 // which there is no official one. Of cfg, Prefix, Mode and MaxMessage are used.
 func NewShardedEmitter(rdb redis.UniversalClient, cfg Config) Emitter {
 	cfg = cfg.withDefaults()
+	once := onceOn(rdb)
 	return Emitter{namespace: "/", send: func(ctx context.Context, m *message) error {
 		b, err := checked(encodeCluster(m, false))(cfg.MaxMessage)
 		if err != nil {
 			return err
 		}
-		return rdb.SPublish(ctx, shardedChannel(cfg.Prefix+"#"+m.namespace+"#", m.namespace, cfg.Mode, m.op), b).Err()
+		channel := shardedChannel(cfg.Prefix+"#"+m.namespace+"#", m.namespace, cfg.Mode, m.op)
+		return once(ctx, channel, func(c *redis.Client) error { return c.SPublish(ctx, channel, b).Err() })
 	}}
 }
 
 // NewStreamsEmitter returns an emitter to nodes with the streams adapter. stream
 // names the stream; if empty, "socket.io" is used. Of several streams, such as "socket.io-0", events
 // arrive by any, but clients of a namespace can't recover when they come by another than its own.
-// It is cut to about maxLen entries: the same as on the nodes. Of cfg, MaxMessage is used.
+// It is cut to about maxLen entries: the same as on the nodes; if zero, 100,000. Of cfg, MaxMessage is used.
 func NewStreamsEmitter(rdb redis.UniversalClient, stream string, maxLen int64, cfg Config) Emitter {
-	cfg = cfg.withDefaults()
-	if stream == "" {
-		stream = "socket.io"
-	}
+	streams := StreamsConfig{Config: cfg, Stream: stream, MaxLen: maxLen}.withDefaults()
+	once := onceOn(rdb)
 	return Emitter{namespace: "/", send: func(ctx context.Context, m *message) error {
-		data, err := checked(streamData(m))(cfg.MaxMessage)
+		data, err := checked(streamData(m))(streams.MaxMessage)
 		if err != nil {
 			return err
 		}
-		return rdb.XAdd(ctx, &redis.XAddArgs{
-			Stream: stream, MaxLen: maxLen, Approx: true, ID: "*",
-			Values: []any{"uid", m.uid, "nsp", m.namespace, "type", strconv.Itoa(int(m.kind)), "data", data},
-		}).Err()
+		return once(ctx, streams.Stream, func(c *redis.Client) error {
+			return c.XAdd(ctx, &redis.XAddArgs{
+				Stream: streams.Stream, MaxLen: streams.MaxLen, Approx: true, ID: "*",
+				Values: []any{fieldUID, m.uid, fieldNsp, m.namespace, fieldType, strconv.Itoa(int(m.kind)), fieldData, data},
+			}).Err()
+		})
 	}}
+}
+
+// onceTries is how often an emitter asks Redis to take a message that it has refused so far.
+const onceTries = 8
+
+// onceOn returns a function that has the server of a key carry out a command at most once: again only
+// after an error that says that it wasn't.
+func onceOn(rdb redis.UniversalClient) func(ctx context.Context, key string, f func(c *redis.Client) error) error {
+	return func(ctx context.Context, key string, f func(c *redis.Client) error) error {
+		for attempt := 0; ; attempt++ {
+			server, err := serverOf(ctx, rdb, key)
+			if err == nil {
+				err = f(withoutRetries(server))
+			}
+			if err == nil || attempt == onceTries || ctx.Err() != nil || !untaken(err) {
+				return err
+			}
+			moved(ctx, rdb, err)
+			sleep(ctx, backoff(attempt))
+		}
+	}
+}
+
+// withoutRetries returns c with the same connections, but as one that sends nothing twice.
+func withoutRetries(c *redis.Client) *redis.Client {
+	c = c.WithTimeout(c.Options().ReadTimeout)
+	c.Options().MaxRetries = 0 // they are this copy's own
+	return c
+}
+
+// untaken reports whether a command is known not to have been carried out, and may be later, or elsewhere.
+func untaken(err error) bool {
+	var dialling *net.OpError
+	if errors.As(err, &dialling) && dialling.Op == "dial" {
+		return true
+	}
+	text := err.Error()
+	return isReply(err) && (elsewhere(text) || slices.ContainsFunc([]string{"READONLY ", "LOADING ", "MASTERDOWN "},
+		func(prefix string) bool { return strings.HasPrefix(text, prefix) }))
 }
 
 // streamData returns the data of an entry: JSON, or MessagePack as base64.

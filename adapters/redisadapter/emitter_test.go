@@ -3,6 +3,7 @@ package redisadapter_test
 import (
 	"context"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -81,4 +82,71 @@ func testEmitter(t *testing.T, s *set, e redisadapter.Emitter) {
 		t.Error(err)
 	}
 	s.clients[1].WaitClosed()
+}
+
+// TestEmitterSendsOnce names a bug: the client's own retries sent anew what Redis had taken without that its answer
+// arrived, and each copy reached the clients.
+func TestEmitterSendsOnce(t *testing.T) {
+	srv := redistest.Start(t)
+	link := redistest.NewLink(t, srv.Addr)
+	rdb := redis.NewClient(&redis.Options{Addr: link.Addr, DisableIdentity: true, MaxRetries: 3, MaxRetryBackoff: time.Millisecond})
+	t.Cleanup(func() { _ = rdb.Close() })
+	for command, e := range map[string]redisadapter.Emitter{
+		"publish":  redisadapter.NewEmitter(rdb, redisadapter.Config{}),
+		"spublish": redisadapter.NewShardedEmitter(rdb, redisadapter.Config{}),
+		"xadd":     redisadapter.NewStreamsEmitter(rdb, "", 0, redisadapter.Config{}),
+	} {
+		if err := e.Emit(t.Context(), "first"); err != nil {
+			t.Fatal(command, err)
+		}
+		link.HoldReplies()
+		failed := make(chan error)
+		go func() { failed <- e.Emit(t.Context(), "second") }()
+		until(t, "Redis has both", func() bool { return calls(t, srv, command) == 2 })
+		link.Break()
+		link.Release()
+		if err := <-failed; err == nil {
+			t.Error(command, "has succeeded without an answer")
+		}
+		if n := calls(t, srv, command); n != 2 {
+			t.Errorf("%d × %s for 2 events", n, command)
+		}
+	}
+	if rdb.Options().MaxRetries != 3 {
+		t.Error("the program's client was changed")
+	}
+}
+
+// calls returns how often a command was called.
+func calls(t *testing.T, srv *redistest.Server, command string) int {
+	info, err := srv.Client().Info(t.Context(), "commandstats").Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, line, _ := strings.Cut(info, "cmdstat_"+command+":calls=")
+	n, _, _ := strings.Cut(line, ",")
+	count, _ := strconv.Atoi(n)
+	return count
+}
+
+// TestStreamsEmitterBoundsStream names a bug: with a maxLen of zero the stream grew without end.
+func TestStreamsEmitterBoundsStream(t *testing.T) {
+	srv := redistest.Start(t)
+	e := redisadapter.NewStreamsEmitter(srv.Client(), "", 0, redisadapter.Config{})
+	rdb := srv.Client()
+	full := func(p redis.Pipeliner) error {
+		for range 101_000 {
+			p.XAdd(t.Context(), &redis.XAddArgs{Stream: "socket.io", Values: []string{"a", "b"}})
+		}
+		return nil
+	}
+	if _, err := rdb.Pipelined(t.Context(), full); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Emit(t.Context(), "e"); err != nil {
+		t.Fatal(err)
+	}
+	if n := rdb.XLen(t.Context(), "socket.io").Val(); n > 100_200 {
+		t.Errorf("%d entries", n)
+	}
 }

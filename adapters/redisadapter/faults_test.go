@@ -282,7 +282,11 @@ func TestSlotsMove(t *testing.T) {
 	s.join(1, "r")
 	s.recovers()
 	ctx := t.Context()
-	rdb := cluster.Client()
+	rdb, late := cluster.Client(), cluster.Client()
+	emitter := redisadapter.NewShardedEmitter(late, s.cfg)
+	if err := late.Ping(ctx).Err(); err != nil { // it knows where the slots were
+		t.Fatal(err)
+	}
 	for _, channel := range []string{"m#/#", "m#/#r#", "m-nodes#"} {
 		slot := int(rdb.ClusterKeySlot(ctx, channel).Val())
 		from, err := rdb.MasterForKey(ctx, channel)
@@ -310,6 +314,14 @@ func TestSlotsMove(t *testing.T) {
 			}
 		}
 		s.recovers()
+	}
+	if err := emitter.To("r").Emit(ctx, "late"); err != nil {
+		t.Error(err)
+	}
+	for i := range s.clients {
+		if got := s.got(i, 1); got != "late" {
+			t.Errorf("client %d got %s", i, got)
+		}
 	}
 }
 

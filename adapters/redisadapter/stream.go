@@ -27,7 +27,7 @@ type stream struct {
 	// turn is held while namespaces are told of anything, so that they are told one
 	// thing at a time. It is taken before mu.
 	turn    sync.Mutex
-	latest  map[string]latest // number of the last entry by uid: what comes twice is dropped
+	latest  latest // what comes twice is dropped
 	touched map[*streamAdapter]struct{}
 
 	mu      sync.Mutex
@@ -70,12 +70,6 @@ type skipped struct {
 	forked bool // the stream isn't the one that was read: what Redis had taken may not be in it
 }
 
-// latest is the last entry that a uid has written.
-type latest struct {
-	seq  uint64
-	seen time.Time
-}
-
 // sentEntry is an entry of this node.
 type sentEntry struct {
 	a      *streamAdapter
@@ -94,7 +88,7 @@ type sentEntry struct {
 
 func newStream(d *StreamsDriver, name string) *stream {
 	s := &stream{
-		d: d, name: name, latest: map[string]latest{},
+		d: d, name: name,
 		touched: map[*streamAdapter]struct{}{}, wake: make(chan struct{}, 1),
 	}
 	s.size = s.mostRead()

@@ -25,6 +25,9 @@ const (
 	fieldFrom  = "from"  // the node from which
 )
 
+// maxUID is how long a uid is at most for its entries to be counted. Ours have 16 characters.
+const maxUID = 64
+
 // entry is a stream's entry as it was read.
 type entry struct {
 	at    adapters.Offset
@@ -46,7 +49,9 @@ func readEntry(m redis.XMessage) (e entry, ok bool) {
 	e.uid, e.nsp, e.data = text(fieldUID), text(fieldNsp), text(fieldData)
 	n, _ := strconv.Atoi(text(fieldType))
 	e.kind = kind(n)
-	e.seq, _ = strconv.ParseUint(text(fieldSeq), 10, 64)
+	if len(e.uid) <= maxUID {
+		e.seq, _ = strconv.ParseUint(text(fieldSeq), 10, 64)
+	}
 	e.again, e.taken, e.from = text(fieldAgain), text(fieldTaken), text(fieldFrom)
 	return e, true
 }

@@ -18,7 +18,6 @@ const (
 	readBlock   = 2 * time.Second // how long a read waits for something to come
 	readMargin  = 2 * time.Second // and how much longer for Redis to say that nothing came
 	checkTime   = 100 * time.Millisecond
-	uidsKept    = 10_000
 )
 
 // errGap says that entries are missing behind the place to which this node has read.
@@ -210,7 +209,7 @@ func (s *stream) lost(c *dedicated, gap skipped, at adapters.Offset) {
 	s.turn.Lock()
 	defer s.turn.Unlock()
 	if gap.forked {
-		clear(s.latest) // what was read may come for the first time
+		s.latest = latest{} // what was read may come for the first time
 	}
 	s.recent.reset()
 	s.setPosition(at)
@@ -302,20 +301,12 @@ func (s *stream) taken(notice string) {
 
 // twice reports whether an entry has come before. turn is held.
 func (s *stream) twice(e *entry) bool {
-	now := time.Now()
-	last, known := s.latest[e.uid]
-	if known && e.seq <= last.seq {
+	last, known := s.latest.of(e.uid)
+	if known && e.seq <= last {
 		s.d.dropped.Add(1)
 		return true
 	}
-	s.latest[e.uid] = latest{e.seq, now}
-	if len(s.latest) > uidsKept {
-		for uid, l := range s.latest {
-			if now.Sub(l.seen) > 10*time.Minute {
-				delete(s.latest, uid)
-			}
-		}
-	}
+	s.latest.note(e.uid, e.seq)
 	return !known && e.again != "" && s.copied(s.life, e)
 }
 

@@ -6,8 +6,8 @@ import { until } from "./harness.mjs";
 export const streamName = (config, i = 0) => `${config.prefix}:stream` + (config.streams > 1 ? `-${i}` : "");
 
 /**
- * Writes entries as @socket.io/redis-streams-emitter 0.1.1 does, which npm doesn't have everywhere:
- * emit, join, leave, disconnect and server return when Redis has the entry.
+ * Writes entries as @socket.io/redis-streams-emitter 0.1.1 does, byte for byte as it was compared with one built from its
+ * source, since npm doesn't have it: emit, join, leave, disconnect and server return when Redis has the entry.
  */
 export function streamsEmitter(redis, stream, { nsp = "/", rooms = [], except = [], flags = {} } = {}) {
   const write = (type, data, binary) =>
@@ -16,9 +16,10 @@ export function streamsEmitter(redis, stream, { nsp = "/", rooms = [], except = 
       "data", binary ? Buffer.from(encode(data)).toString("base64") : JSON.stringify(data),
     );
   const opts = { rooms, except, flags: {} };
+  const emitted = { rooms, flags, except }; // in this order
   const binary = (args) => args.some((v) => v instanceof Uint8Array);
   return {
-    emit: (...data) => write(3, { packet: { type: 2, data, nsp }, opts: { ...opts, flags } }, binary(data)),
+    emit: (...data) => write(3, { packet: { type: 2, data, nsp }, opts: emitted }, binary(data)),
     join: (names) => write(4, { opts, rooms: names }),
     leave: (names) => write(5, { opts, rooms: names }),
     disconnect: (close) => write(6, { opts, close }),
