@@ -145,7 +145,7 @@ func (c *Client) Purge(ctx context.Context, queue string, dead bool) (total int,
 	}
 }
 
-// Redrive makes dead messages ready again: those with the ids, or else the n oldest, all if n is
+// Redrive makes dead messages ready again, as if they were published now: those with the ids, or else the n oldest, all if n is
 // negative. rate, if not 0, is how many per second. It returns how many, and stops when the queue is full.
 // It is an Admin action.
 func (c *Client) Redrive(ctx context.Context, queue string, n int, ids []string, rate float64) (total int, err error) {

@@ -193,9 +193,9 @@ type AdminStore interface {
 	// leased. It returns how many, 0 when there are no more.
 	Purge(ctx context.Context, queue string, dead bool) (int, error)
 
-	// Redrive makes dead messages ready again, with counters at zero: those with the ids, or if there are none
-	// the n oldest, n at most 1000. It returns how many: a full queue takes no more. Their numbers may be others
-	// then, except in queues whose names begin with $.
+	// Redrive makes dead messages ready again, as if they were published now: behind the others, with new numbers and counters
+	// at zero, but with their ids. They are those with the ids, or if there are none the n oldest, n at most 1000. It
+	// returns how many: a full queue takes no more.
 	Redrive(ctx context.Context, queue string, n int, ids []string) (int, error)
 
 	// Peek returns up to n messages in one state without touching them, after skipping the

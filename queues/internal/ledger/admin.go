@@ -140,11 +140,13 @@ func (l *Ledger) Redrive(name string, n int, ids []string) (int, error) {
 		l.revive(q, m)
 		moved++
 	}
+	l.mark(q, 0)
 	l.wake(q)
 	return moved, nil
 }
 
-// revive makes m, which is dead, ready as if it were new. Its TTL begins anew.
+// revive makes m, which is dead, ready as if it were new: behind all that was published since, under another number, with
+// the id that it had. Its TTL begins anew.
 func (l *Ledger) revive(q *queue, m *message) {
 	m.line.leave(m)
 	l.kv.Delete(seqKey(keyDead, q.no, m.seq))
@@ -157,8 +159,11 @@ func (l *Ledger) revive(q *queue, m *message) {
 	if wait > 0 {
 		r.Expires = l.now + wait.Milliseconds()
 	}
-	l.storeRecord(q, m.seq, r)
-	back := &message{seq: m.seq, stored: m.stored, size: m.size, priority: m.priority}
+	r.ID = idOr(r.ID, m.seq)
+	l.kv.Delete(seqKey(keyMessage, q.no, m.seq))
+	q.seq++
+	l.storeRecord(q, q.seq, r)
+	back := &message{seq: q.seq, stored: m.stored, size: m.size, priority: m.priority}
 	back.times[byExpiry] = r.Expires
 	q.insert(back, 0, r.Key)
 }

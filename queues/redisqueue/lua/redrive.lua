@@ -1,10 +1,8 @@
 --use queue move
 -- Makes dead messages ready as if they were new: with the id that they had, and another number, since theirs may be a hole
--- somewhere. Queues whose names begin with $ keep the numbers, which mean something elsewhere: they have no holes, since
--- their messages die only while they are leased.
+-- somewhere.
 -- ARGV: how many of the oldest, or 0 and the numbers. Returns how many.
 due()
-local keep = string.find(Q, '{q:$', 1, true)
 local numbers = {}
 if ARGV[1] ~= '0' then
 	numbers = call('ZRANGE', Q .. ':dead', 0, ARGV[1] - 1)
@@ -26,11 +24,8 @@ for _, number in ipairs(numbers) do
 			local id = '~' .. number
 			flags, body = flags + ID, struct.pack('>Bc0', #id, id) .. body
 		end
-		local seq = number
-		if not keep then
-			S.seq = S.seq + 1
-			seq = string.format('%.0f', S.seq)
-		end
+		S.seq = S.seq + 1
+		local seq = string.format('%.0f', S.seq)
 		if ttl > 0 then
 			expires = now + ttl
 			call('ZADD', Q .. ':expiry', expires, seq)
