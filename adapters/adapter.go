@@ -59,4 +59,8 @@ type Local interface {
 	// its Last, which isn't true any more, and those of which that could be said
 	// now, since they were sent nothing after old. It calls done when all are saved.
 	Review(old Offset, done func())
+
+	// Confirm asks the client of a session whether it is still connected here, by a ping. If it answers,
+	// here is called, and then its state is saved anew. It returns false if there is no such session here.
+	Confirm(private string, here func()) bool
 }

@@ -41,12 +41,12 @@ type Log interface {
 	// Save keeps the state of a session for the time given after it has ended,
 	// and for as long as this node lives if it has not. It is forgotten if that is zero. s isn't
 	// changed any more. Save doesn't wait; done is called once when the state is
-	// safe, or with the error for which it isn't: ErrTaken, ErrUnknown, or any other.
+	// safe, or with the error for which it isn't: ErrTaken, ErrUnknown, ErrBehind, or any other.
 	// What is saved later for the same session, is kept later.
 	Save(s *Session, keep time.Duration, done func(error))
 
 	// Take returns the session that was saved last under a private id, or
-	// ErrUnknown. From now on it is this node's: others can't save it any more.
+	// ErrUnknown, or ErrBehind. From now on it is this node's: others can't save it any more.
 	Take(ctx context.Context, private string) (*Session, error)
 
 	// Outlives reports whether what is saved is of use when this process has died.
@@ -60,6 +60,7 @@ var (
 	ErrUnknown = errors.New("adapters: session unknown or expired")
 	ErrAhead   = errors.New("adapters: the log doesn't reach that far")
 	ErrTaken   = errors.New("adapters: another node has the session now")
+	ErrBehind  = errors.New("adapters: a later state of the session may be lost")
 )
 
 // Page is a stretch of the log.

@@ -45,17 +45,65 @@ func (s *Session) ponged() {
 	s.mu.Lock()
 	s.beat.Store(beatQuiet)
 	s.deadline = s.server.now() + int64(s.server.cfg.PingInterval)
+	asked := s.takeAsked()
 	s.mu.Unlock()
+	asked.call()
 }
 
 // rearm gives a client that has sent something else than the pong once more
 // the whole PingTimeout, as engine.io 6.6.12 does.
 func (s *Session) rearm() {
 	s.mu.Lock()
+	var asked *question
 	if s.beat.CompareAndSwap(beatWaiting, beatRearmed) {
 		s.deadline = s.server.now() + int64(s.server.cfg.PingTimeout)
+		asked = s.takeAsked()
 	}
 	s.mu.Unlock()
+	asked.call()
+}
+
+// question is what Ask left to be called.
+type question struct {
+	f    func()
+	next *question
+}
+
+func (q *question) call() {
+	for ; q != nil; q = q.next {
+		q.f()
+	}
+}
+
+// takeAsked returns the questions that something received answers. mu is held.
+func (s *Session) takeAsked() *question {
+	q := s.asked
+	s.asked = nil
+	return q
+}
+
+// Ask sends a ping ahead of its time, unless one is open, and has f called when something
+// is received next: the client is at the other end, however long ago it was heard of. f is called
+// as a Receiver is, and must not block. It isn't if the session ends before, or has no heartbeat of ours.
+func (s *Session) Ask(f func()) {
+	cfg := &s.server.cfg
+	if s.rev == 3 || cfg.PingInterval <= 0 || cfg.PingTimeout <= 0 {
+		return
+	}
+	s.mu.Lock()
+	if s.state.Load() != stateOpen {
+		s.mu.Unlock()
+		return
+	}
+	s.asked = &question{f, s.asked}
+	ping := s.beat.CompareAndSwap(beatQuiet, beatWaiting)
+	if ping {
+		s.deadline = s.server.now() + int64(cfg.PingTimeout)
+	}
+	s.mu.Unlock()
+	if ping && s.Append(pingBatch) {
+		s.Flush()
+	}
 }
 
 // tick acts on a deadline that may have passed, and returns when to look

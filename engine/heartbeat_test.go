@@ -56,6 +56,44 @@ func TestPingTimeout(t *testing.T) {
 	})
 }
 
+// Ask is answered by what comes next, and by nothing that came before.
+func TestAsk(t *testing.T) {
+	run(t, engine.Config{}, func(h *host) {
+		asked := 0
+		var sess *engine.Session
+		h.upper.on = func(s *engine.Session, _ []byte) { sess = s }
+		ws := h.websocket("")
+		answered := func(n int) {
+			synctest.Wait()
+			if asked != n {
+				t.Errorf("%d answers, expected %d", asked, n)
+			}
+		}
+		ws.send("4a")
+		ws.expect("4a")
+		ask := func() { sess.Ask(func() { asked++ }) }
+		ask()
+		ask()
+		ws.expect("2") // one ping is enough
+		answered(0)
+		ws.send("3")
+		answered(2)
+		ws.silent(25*time.Second - 1) // which was the next one
+		ws.expect("2")
+		ask()
+		ws.send("4b") // shows it, too
+		ws.expect("4b")
+		answered(3)
+		ask()
+		ws.conn.SetReadDeadline(time.Now().Add(20*time.Second + 2*step))
+		ws.expect("close")
+		ws.conn.Close()
+		h.closed("ping timeout")
+		ask()
+		answered(3)
+	})
+}
+
 func TestUnsolicitedPong(t *testing.T) {
 	run(t, engine.Config{}, func(h *host) {
 		ws := h.websocket("")

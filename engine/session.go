@@ -109,7 +109,8 @@ type Session struct {
 	end      *ending
 	done     chan struct{}
 	origin   string
-	deadline int64 // of the heartbeat, see Server.now
+	deadline int64     // of the heartbeat, see Server.now
+	asked    *question // see Ask
 
 	slot, pos int32 // in Server.wheel, guarded by it
 }

@@ -319,14 +319,19 @@ func (ns *Namespace) saveTouched() {
 	ns.touched = nil
 	ns.mu.Unlock()
 	for s := range touched {
-		ns.order.Lock()
-		s.mu.Lock()
-		if s.state.Load() == connected {
-			s.keepUp(nil).watch(false)
-		}
-		s.mu.Unlock()
-		ns.order.Unlock()
+		s.saveNow()
 	}
+}
+
+// saveNow has the state of a connected socket saved, without waiting for it.
+func (s *Socket) saveNow() {
+	s.ns.order.Lock()
+	s.mu.Lock()
+	if s.state.Load() == connected {
+		s.keepUp(nil).watch(false)
+	}
+	s.mu.Unlock()
+	s.ns.order.Unlock()
 }
 
 // leaveState keeps a socket's last state, if there is one to keep, for its client's return,
@@ -340,7 +345,7 @@ func (s *Socket) leaveState(state *adapters.Session, keep time.Duration) {
 	timer := time.AfterFunc(saveTime, unclaim)
 	s.ns.log.Save(state, keep, func(err error) {
 		timer.Stop()
-		if err != nil && !errors.Is(err, adapters.ErrTaken) && !errors.Is(err, adapters.ErrUnknown) {
+		if err != nil && !errors.Is(err, adapters.ErrTaken) && !errors.Is(err, adapters.ErrUnknown) && !errors.Is(err, adapters.ErrBehind) {
 			s.ns.reg.log.Warn("a session could not be saved: its client will get a fresh one", "namespace", s.ns.name, "error", err)
 		}
 		unclaim()
@@ -355,6 +360,21 @@ func (l local) Taken(private string) {
 	if s != nil {
 		s.giveUp()
 	}
+}
+
+// Confirm saves a socket's state once its client has shown that it is still here.
+func (l local) Confirm(private string, here func()) bool {
+	l.ns.mu.Lock()
+	s := l.ns.claims[private]
+	l.ns.mu.Unlock()
+	if s == nil {
+		return false
+	}
+	s.client.sess.Ask(func() {
+		here()
+		s.saveNow()
+	})
+	return true
 }
 
 // giveUp ends a socket whose client is at another node.

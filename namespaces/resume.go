@@ -22,6 +22,7 @@ const (
 	freshBusy    = "busy"     // another connection of the client was faster
 	freshStorage = "storage"  // Redis doesn't answer
 	freshDoubt   = "unlogged" // the client received what the log had not taken in time
+	freshBehind  = "failover" // Redis has failed over, or restarted, and may have lost a later state
 )
 
 // unclaim gives up the private id.
@@ -195,6 +196,8 @@ func (s *Socket) whyNot(err error) string {
 		return freshTrimmed
 	case errors.Is(err, adapters.ErrAhead):
 		return freshAhead
+	case errors.Is(err, adapters.ErrBehind):
+		return freshBehind
 	}
 	s.ns.reg.log.Warn("a session could not be loaded: its client gets a fresh one", "namespace", s.ns.name, "error", err)
 	return freshStorage

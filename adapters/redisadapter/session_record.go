@@ -12,13 +12,17 @@ import (
 // A saved session is the base64 of a MessagePack map, as official servers write
 // and read it, with members of our own behind theirs:
 //
-//	{sid, pid, rooms, data, node, turn, from, last, until, ended, stays: [[room, from, to], …]}
+//	{sid, pid, rooms, data, node, turn, lineage, from, last, until, ended, stays: [[room, from, to], …]}
 
 // savedSession is a session as Redis has it.
 type savedSession struct {
 	adapters.Session
 	node string // which has it, or had it last; empty: an official server
 	turn int64  // how often it was taken over: a session that comes back to a node isn't in a state that it was in before
+
+	// lineage is the replication id of the Redis server that it was written to. One with another id, after a failover
+	// or a restart, may lack a later state. Empty: it wasn't known.
+	lineage string
 }
 
 // encodeRecord returns the value of a session's key.
@@ -28,7 +32,7 @@ func encodeRecord(r *savedSession) (string, error) {
 		return "", err
 	}
 	w := &packSink{dst: make([]byte, 0, 512)}
-	w.object(11)
+	w.object(12)
 	w.key("sid")
 	w.text(r.ID)
 	w.key("pid")
@@ -43,6 +47,8 @@ func encodeRecord(r *savedSession) (string, error) {
 	w.text(r.node)
 	w.key("turn")
 	w.int(r.turn)
+	w.key("lineage")
+	w.text(r.lineage)
 	place := func(name string, at adapters.Offset) {
 		w.key(name)
 		w.text(at.String())
@@ -110,6 +116,8 @@ func decodeRecord(value string) (*savedSession, error) {
 			r.node, err = s.text()
 		case "turn":
 			r.turn, err = s.int()
+		case "lineage":
+			r.lineage, err = s.text()
 		case "from":
 			err = place(&r.From)
 		case "last":

@@ -1,12 +1,11 @@
 package redisadapter
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
-	"maps"
-	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -21,28 +20,34 @@ type sessionStore struct {
 	d      *StreamsDriver
 	gather gatherer
 
-	mu      sync.Mutex
-	streams map[string]*stream
-	kept    map[string]*keptSession // by private id: connected here, or on their way to Redis
-	queue   []*keptSession          // those with something to write
-	idle    chan struct{}           // closed when nothing is to be written, if somebody waits
-	busy    int                     // being written
-	renew   []renewal               // of the keys of connected sessions, by time
-	taken   map[takenFrom][]string  // notices
-	keep    time.Duration           // the longest that a session is kept
-	ended   bool
-	wake    chan struct{}
-	nodeUp  chan struct{} // to have the node's key written
-	life    context.Context
-	stop    context.CancelFunc
-	run     sync.WaitGroup
+	mu        sync.Mutex
+	streams   map[string]*stream
+	kept      map[string]*keptSession // by private id: connected here, or on their way to Redis
+	queue     []*keptSession          // those with something to write
+	idle      chan struct{}           // closed when nothing is to be written, if somebody waits
+	busy      int                     // being written
+	renew     []renewal               // of the keys of connected sessions, by time
+	following atomic.Bool
+	asked     int                    // sessions whose clients are asked whether they are here
+	taken     map[takenFrom][]string // notices
+	keep      time.Duration          // the longest that a session is kept
+	ended     bool
+	wake      chan struct{}
+	nodeUp    chan struct{} // to have the node's key written
+	life      context.Context
+	stop      context.CancelFunc
+	run       sync.WaitGroup
 }
 
 // keptSession is what is known of one session's key.
 type keptSession struct {
+	a       *streamAdapter
 	private string
 	digest  string // of what Redis has; empty: nothing
+	lineage string // of the server that has it
 	turn    int64  // see savedSession
+	asked   bool   // it has another lineage by now, and the client is asked whether it is here: nothing is written
+	behind  bool   // it had, and the client is here: whatever older state of this node is there is replaced
 	next    *sessionWrite
 	busy    bool
 	waits   []chan struct{} // closed when it is neither busy nor has a next write
@@ -81,10 +86,17 @@ const (
 	takenIDs     = 256 // in one entry
 )
 
+// askLineage has a script know the server's replication id; it is empty where INFO isn't allowed.
+const askLineage = `local i = redis.pcall('INFO', 'replication')
+local id = type(i) == 'string' and string.match(i, 'master_replid:(%x+)') or ''
+`
+
 // replaceSession sets a key to ARGV[2] for ARGV[3] ms, or deletes it if that is
 // empty, unless it holds something else than what has the digest ARGV[1]. What
-// was written already, by a command whose answer got lost, is fine.
-const replaceSession = `local v = redis.call('GET', KEYS[1])
+// was written already, by a command whose answer got lost, is fine. A server of another
+// lineage than ARGV[4] only says which one it has.
+const replaceSession = askLineage + `if id ~= ARGV[4] then return id end
+local v = redis.call('GET', KEYS[1])
 if v then
   if v ~= ARGV[2] and redis.sha1hex(v) ~= ARGV[1] then return 0 end
 elseif ARGV[1] ~= '' and ARGV[2] ~= '' then return -1 end
@@ -104,6 +116,7 @@ func (st *sessionStore) begin(streams map[string]*stream) {
 	st.streams = streams
 	st.run.Go(st.write)
 	st.run.Go(st.keepNode)
+	st.run.Go(st.watch)
 }
 
 // end stops the store. What isn't written by now never is.
@@ -131,7 +144,13 @@ func (st *sessionStore) end() {
 	}
 }
 
+// final reports whether nothing is to be written after it.
+func (w *sessionWrite) final() bool { return w.state.ID == "" || !w.state.Ended.IsZero() }
+
 func (w *sessionWrite) over(err error) {
+	if w == nil {
+		return
+	}
 	for _, f := range w.done {
 		f(err)
 	}
@@ -149,7 +168,7 @@ func (st *sessionStore) key(private string) string { return st.d.cfg.SessionPref
 func (st *sessionStore) nodeKey(node string) string { return st.d.cfg.SessionPrefix + "node:" + node }
 
 // save has a state written, instead of an earlier one that isn't yet.
-func (st *sessionStore) save(s *adapters.Session, keep time.Duration, done func(error)) {
+func (st *sessionStore) save(a *streamAdapter, s *adapters.Session, keep time.Duration, done func(error)) {
 	if keep <= 0 {
 		s = &adapters.Session{Private: s.Private}
 	}
@@ -162,18 +181,25 @@ func (st *sessionStore) save(s *adapters.Session, keep time.Duration, done func(
 	st.keep = max(st.keep, keep)
 	k := st.kept[s.Private]
 	if k == nil {
-		k = &keptSession{private: s.Private}
+		k = &keptSession{a: a, private: s.Private}
 		st.kept[s.Private] = k
 	}
 	if k.next == nil {
 		k.next = &sessionWrite{}
-		if !k.busy {
+		if !k.busy && !k.asked {
 			st.queue = append(st.queue, k)
 		}
 	}
 	k.next.state, k.next.keep = s, keep
 	k.next.done = append(k.next.done, done)
+	var left *sessionWrite
+	if k.asked && k.next.final() { // the client hasn't answered
+		left = st.drop(k)
+	}
 	st.mu.Unlock()
+	if left != nil {
+		go left.over(adapters.ErrBehind)
+	}
 	st.rouse()
 }
 
@@ -229,43 +255,56 @@ func (st *sessionStore) write() {
 
 // writing is a write under way.
 type writing struct {
-	k     *keptSession
-	w     *sessionWrite
-	value string // empty: forget it
-	ttl   time.Duration
-	err   error
-	final bool
+	k       *keptSession
+	w       *sessionWrite
+	digest  string // of what is there; empty: nothing
+	lineage string
+	behind  bool
+	value   string // empty: forget it
+	ttl     time.Duration
+	err     error
+	final   bool
+	other   string // the server has this lineage
 }
 
 func (st *sessionStore) next() []*writing {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	n := min(len(st.queue), sessionBatch)
-	batch := make([]*writing, n)
-	for i, k := range st.queue[:n] {
-		batch[i] = &writing{k: k, w: k.next}
+	batch := make([]*writing, 0, n)
+	for _, k := range st.queue[:n] {
+		if k.next == nil || k.busy || k.asked {
+			continue
+		}
+		batch = append(batch, &writing{k: k, w: k.next, digest: k.digest, lineage: k.lineage, behind: k.behind})
 		k.next, k.busy = nil, true
 	}
 	clear(st.queue[:n])
 	st.queue = st.queue[n:]
-	st.busy += n
+	st.busy += len(batch)
+	st.rest()
 	return batch
+}
+
+// rest tells who waits for it that nothing is to be written. mu is held.
+func (st *sessionStore) rest() {
+	if st.idle != nil && len(st.queue)+st.busy == 0 {
+		close(st.idle)
+		st.idle = nil
+	}
 }
 
 // writeAll writes a batch, however often it takes. It reports false when the
 // store ends.
 func (st *sessionStore) writeAll(batch []*writing) bool {
 	for _, b := range batch {
-		s := b.w.state
-		if s.ID == "" {
-			continue // forget it
-		}
-		if b.ttl = connectedTTL; !s.Ended.IsZero() {
+		if b.ttl = connectedTTL; !b.w.state.Ended.IsZero() {
 			b.ttl = b.w.keep
 		}
-		if b.value, b.err = encodeRecord(&savedSession{*s, st.d.node, b.k.turn}); b.err != nil {
-			b.value = ""
+		if b.digest == "" && !b.behind {
+			b.lineage = st.d.lineages.of(st.life, st.key(b.k.private))
 		}
+		st.encode(b)
 	}
 	for fails := 0; ; fails++ {
 		err := st.try(batch)
@@ -288,42 +327,70 @@ func (st *sessionStore) writeAll(batch []*writing) bool {
 	return true
 }
 
+// encode makes the value to be written.
+func (st *sessionStore) encode(b *writing) {
+	if b.w.state.ID == "" {
+		return // forget it
+	}
+	if b.value, b.err = encodeRecord(&savedSession{*b.w.state, st.d.node, b.k.turn, b.lineage}); b.err != nil {
+		b.value = ""
+	}
+}
+
 // try writes what of a batch isn't written.
 func (st *sessionStore) try(batch []*writing) error {
 	ctx, cancel := context.WithTimeout(st.life, writeTime)
 	defer cancel()
+	if err := st.compare(ctx, batch); err != nil {
+		return err
+	}
 	pipe := st.d.rdb.Pipeline()
 	cmds := make([]*redis.Cmd, len(batch))
 	for i, b := range batch {
 		if !b.final {
-			cmds[i] = pipe.Eval(ctx, replaceSession, []string{st.key(b.k.private)}, b.k.digest, b.value, b.ttl.Milliseconds())
+			cmds[i] = pipe.Eval(ctx, replaceSession, []string{st.key(b.k.private)}, b.digest, b.value, b.ttl.Milliseconds(), b.lineage)
 		}
 	}
 	_, _ = pipe.Exec(ctx)
 	var failed error
+	again := false
 	for i, b := range batch {
 		if b.final {
 			continue
 		}
-		n, err := cmds[i].Int()
-		if err != nil {
-			failed = err
-			continue
+		v, err := cmds[i].Result()
+		switch v := v.(type) {
+		case int64:
+			b.final = true
+			switch v {
+			case 0:
+				b.err = adapters.ErrTaken
+			case -1:
+				b.err = adapters.ErrUnknown
+			}
+		case string:
+			st.d.lineages.note(ctx, st.key(b.k.private), v)
+			if b.digest == "" && !b.behind { // a new session: nobody else can have it
+				b.lineage, b.behind = v, true // an attempt before may have been written all the same
+				st.encode(b)
+				again = true
+			} else {
+				b.final, b.other = true, v
+			}
+		default:
+			failed = cmp.Or(err, errProtocol)
 		}
-		b.final = true
-		switch n {
-		case 0:
-			b.err = adapters.ErrTaken
-		case -1:
-			b.err = adapters.ErrUnknown
-		}
+	}
+	if failed == nil && again {
+		return st.try(batch)
 	}
 	return failed
 }
 
 func (st *sessionStore) finish(batch []*writing, err error) {
 	var over []*writing
-	var more []*sessionWrite // what fails with them
+	var more, late []*sessionWrite // what fails with them; what comes too late for another lineage
+	var ask []*keptSession
 	st.mu.Lock()
 	for _, b := range batch {
 		k := b.k
@@ -332,10 +399,21 @@ func (st *sessionStore) finish(batch []*writing, err error) {
 			b.err = errors.Join(b.err, err)
 		}
 		switch {
+		case b.other != "" && b.err == nil:
+			if k.next == nil {
+				k.next = &sessionWrite{state: b.w.state, keep: b.w.keep}
+			}
+			k.next.done = append(b.w.done, k.next.done...)
+			if w := st.ask(k, b.other); w != nil {
+				late = append(late, w)
+			} else {
+				ask = append(ask, k)
+			}
+			continue
 		case b.err != nil || b.value == "" || !b.w.state.Ended.IsZero():
 			k.digest = ""
 			if b.err == nil && b.value != "" {
-				k.digest = digest(b.value)
+				k.digest, k.lineage, k.behind = digest(b.value), b.lineage, false
 			}
 			if b.err != nil && k.next != nil {
 				more = append(more, k.next)
@@ -348,7 +426,7 @@ func (st *sessionStore) finish(batch []*writing, err error) {
 			if k.digest == "" {
 				st.renew = append(st.renew, renewal{k, time.Now().Add(renewTime)})
 			}
-			k.digest = digest(b.value)
+			k.digest, k.lineage, k.behind = digest(b.value), b.lineage, false
 		}
 		if k.next != nil {
 			st.queue = append(st.queue, k)
@@ -359,10 +437,7 @@ func (st *sessionStore) finish(batch []*writing, err error) {
 		over = append(over, b)
 	}
 	st.busy -= len(batch)
-	if st.idle != nil && len(st.queue)+st.busy == 0 {
-		close(st.idle)
-		st.idle = nil
-	}
+	st.rest()
 	st.mu.Unlock()
 	for _, b := range over {
 		b.w.over(b.err)
@@ -370,6 +445,10 @@ func (st *sessionStore) finish(batch []*writing, err error) {
 	for _, w := range more {
 		w.over(adapters.ErrUnknown)
 	}
+	for _, w := range late {
+		w.over(adapters.ErrBehind)
+	}
+	st.confirm(ask)
 }
 
 // renewKeys keeps the keys of connected sessions alive.
@@ -399,189 +478,4 @@ func (st *sessionStore) renewKeys() {
 		pipe.PExpire(ctx, st.key(k.private), connectedTTL)
 	}
 	_, _ = pipe.Exec(ctx)
-}
-
-// take takes a session over from whoever has it.
-func (st *sessionStore) take(ctx context.Context, a *streamAdapter, private string) (*adapters.Session, error) {
-	for range 3 {
-		if err := st.unbusy(ctx, private); err != nil {
-			return nil, err
-		}
-		value, err := st.get(ctx, st.key(private))
-		if errors.Is(err, redis.Nil) {
-			return nil, adapters.ErrUnknown
-		}
-		if err != nil {
-			return nil, err
-		}
-		r, err := decodeRecord(value)
-		if err != nil {
-			st.d.stats.rejected.Add(1)
-			return nil, adapters.ErrUnknown
-		}
-		if r.Private != private {
-			return nil, adapters.ErrUnknown
-		}
-		if err := st.judge(ctx, a, r); err != nil {
-			return nil, err
-		}
-		mine := savedSession{r.Session, st.d.node, r.turn + 1}
-		mine.Until, mine.Ended = adapters.Offset{}, time.Time{} // no longer true
-		next, err := encodeRecord(&mine)
-		if err != nil {
-			return nil, err
-		}
-		replace := redis.NewCmd(ctx, "EVAL", replaceSession, 1, st.key(private), digest(value), next, connectedTTL.Milliseconds())
-		if err := st.gather.do(ctx, replace); err != nil {
-			return nil, err
-		}
-		if n, _ := replace.Int(); n != 1 {
-			continue // somebody has changed it meanwhile
-		}
-		st.own(private, digest(next), mine.turn)
-		if r.node != "" && r.node != st.d.node && r.Ended.IsZero() {
-			st.tell(takenFrom{r.node, a}, notice(private, digest(value)))
-		}
-		return &r.Session, nil
-	}
-	return nil, adapters.ErrTaken
-}
-
-func (st *sessionStore) get(ctx context.Context, key string) (string, error) {
-	cmd := redis.NewStringCmd(ctx, "GET", key)
-	if err := st.gather.do(ctx, cmd); err != nil {
-		return "", err
-	}
-	return cmd.Val(), nil
-}
-
-// judge looks at whether the node of a session that seems to be connected lives, or did so recently,
-// and up to where it had nothing for its sessions.
-func (st *sessionStore) judge(ctx context.Context, a *streamAdapter, r *savedSession) error {
-	if !r.Ended.IsZero() || r.node == "" {
-		return nil
-	}
-	if r.node == st.d.node {
-		return nil
-	}
-	value, err := st.get(ctx, st.nodeKey(r.node))
-	if errors.Is(err, redis.Nil) {
-		return adapters.ErrUnknown // it died too long ago
-	}
-	if err != nil {
-		return err
-	}
-	var looked map[string]string
-	if json.Unmarshal([]byte(value), &looked) == nil && !r.Until.IsZero() {
-		if at, ok := adapters.ParseOffset(looked[a.stream.name]); ok && at.Compare(r.Until) > 0 {
-			r.Until = at
-		}
-	}
-	return nil
-}
-
-// own notes that a session is this node's.
-func (st *sessionStore) own(private, digest string, turn int64) {
-	st.mu.Lock()
-	defer st.mu.Unlock()
-	k := &keptSession{private: private, digest: digest, turn: turn}
-	st.kept[private] = k
-	st.renew = append(st.renew, renewal{k, time.Now().Add(renewTime)})
-}
-
-// unbusy waits until nothing is to be written of a session.
-func (st *sessionStore) unbusy(ctx context.Context, private string) error {
-	for {
-		st.mu.Lock()
-		k := st.kept[private]
-		if k == nil || !k.busy && k.next == nil {
-			st.mu.Unlock()
-			return nil
-		}
-		c := make(chan struct{})
-		k.waits = append(k.waits, c)
-		st.mu.Unlock()
-		select {
-		case <-c:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
-// notice says which state of a session was taken over: its node may have taken it
-// back meanwhile.
-func notice(private, digest string) string { return private + ":" + digest[:16] }
-
-// gone forgets a session, and returns its private id, if it was in the state that a notice is of.
-func (st *sessionStore) gone(notice string) (private string, ok bool) {
-	private, state, _ := strings.Cut(notice, ":")
-	st.mu.Lock()
-	defer st.mu.Unlock()
-	k := st.kept[private]
-	if k == nil || len(state) != 16 || !strings.HasPrefix(k.digest, state) {
-		return "", false
-	}
-	if !k.busy && k.next == nil { // else it finds out by itself
-		delete(st.kept, private)
-	}
-	return private, true
-}
-
-// tell gathers for a node which sessions it doesn't have any more.
-func (st *sessionStore) tell(from takenFrom, private string) {
-	st.mu.Lock()
-	defer st.mu.Unlock()
-	if len(st.taken) == 0 {
-		time.AfterFunc(takenTime, st.tellAll)
-	}
-	st.taken[from] = append(st.taken[from], private)
-}
-
-func (st *sessionStore) tellAll() {
-	st.mu.Lock()
-	taken := maps.Clone(st.taken)
-	clear(st.taken)
-	st.mu.Unlock()
-	for from, ids := range taken {
-		for len(ids) > 0 {
-			n := min(len(ids), takenIDs)
-			from.a.writeTaken(from.node, ids[:n])
-			ids = ids[n:]
-		}
-	}
-}
-
-// noteNode has the node's key written soon.
-func (st *sessionStore) noteNode() {
-	select {
-	case st.nodeUp <- struct{}{}:
-	default:
-	}
-}
-
-// keepNode keeps the node's key: as long as it is there, its sessions can be
-// taken over, connected or not. It says up to where their states hold.
-func (st *sessionStore) keepNode() {
-	tick := time.NewTicker(nodeRenew)
-	defer tick.Stop()
-	for {
-		looked := map[string]string{}
-		for name, s := range st.streams {
-			looked[name] = s.looked.Load().String()
-		}
-		b, _ := json.Marshal(looked)
-		st.mu.Lock()
-		ttl := st.keep + nodeTTL
-		st.mu.Unlock()
-		ctx, cancel := context.WithTimeout(st.life, writeTime)
-		_ = st.d.rdb.Set(ctx, st.nodeKey(st.d.node), b, ttl).Err() // tried again soon
-		cancel()
-		select {
-		case <-tick.C:
-		case <-st.nodeUp:
-		case <-st.life.Done():
-			return
-		}
-	}
 }

@@ -111,7 +111,6 @@ func (s *stream) begin(ctx context.Context) error {
 	s.heard.Store(time.Now().UnixNano())
 	s.readAt.Store(time.Now().UnixNano())
 	s.running.Go(s.read)
-	s.running.Go(s.watch)
 	s.running.Go(s.write)
 	return nil
 }

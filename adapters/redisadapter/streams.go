@@ -23,6 +23,7 @@ type StreamsDriver struct {
 	cfg                                  StreamsConfig
 	node                                 string  // its id, new with every process
 	asks                                 *Driver // for requests
+	lineages                             lineages
 	stats                                counters
 	read, unlogged, gaps, forks, dropped atomic.Int64
 
@@ -46,7 +47,7 @@ var errTooLarge = errors.New("redisadapter: the message is larger than MaxMessag
 func Streams(rdb redis.UniversalClient, cfg StreamsConfig) *StreamsDriver {
 	cfg = cfg.withDefaults()
 	return &StreamsDriver{
-		rdb: rdb, cfg: cfg, node: newNodeID(),
+		rdb: rdb, cfg: cfg, node: newNodeID(), lineages: lineages{rdb: rdb},
 		asks: newDriver(rdb, cfg.Config, cfg.Sharded, streamsProtocol{}),
 	}
 }

@@ -73,7 +73,7 @@ func (a *streamAdapter) After(ctx context.Context, at adapters.Offset, limit int
 
 // Save keeps a session in Redis.
 func (a *streamAdapter) Save(s *adapters.Session, keep time.Duration, done func(error)) {
-	a.d.sessions.save(s, keep, done)
+	a.d.sessions.save(a, s, keep, done)
 }
 
 // Take gets a session from Redis.

@@ -13,7 +13,7 @@ type StreamStats struct {
 	Gaps     int64 // times that this node had lost its place
 	Forks    int64 // those of them in which Redis had lost data, as after a failover
 	Waiting  int   // entries of this node that haven't come back, now
-	Unsaved  int   // states of sessions on their way to Redis, now
+	Unsaved  int   // states of sessions on their way to Redis, or waiting for a client after a failover, now
 	Behind   int   // entries read since states of sessions were looked through last, now
 }
 
@@ -30,7 +30,7 @@ func (d *StreamsDriver) StreamStats() StreamStats {
 	}
 	if d.streams != nil {
 		d.sessions.mu.Lock()
-		st.Unsaved = len(d.sessions.queue) + d.sessions.busy
+		st.Unsaved = len(d.sessions.queue) + d.sessions.busy + d.sessions.asked
 		d.sessions.mu.Unlock()
 	}
 	return st
