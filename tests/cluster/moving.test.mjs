@@ -2,6 +2,7 @@
 // servers with clients are exchanged for ours, one by one, while events go out.
 import assert from "node:assert/strict";
 import { once } from "node:events";
+import { Agent } from "node:http";
 import net from "node:net";
 import { after, before, describe, test } from "node:test";
 import { Manager } from "socket.io-client";
@@ -12,17 +13,30 @@ let redis;
 before(async () => void (redis = await startRedis()));
 after(() => redis.stop());
 
-/** A balancer for connections: each goes to the next of its servers, which may be others at any time. */
+/**
+ * A balancer for connections, sticky by the session id: those of a session go to its server, each other one to the next
+ * of the servers, which may be others at any time.
+ */
 async function startBalancer(servers) {
   const balancer = { servers };
+  const homes = new Map(); // by session id
   let next = 0;
   const listener = net.createServer((near) => {
-    const far = net.connect(balancer.servers[next++ % balancer.servers.length].port, "127.0.0.1");
-    for (const [from, to] of [[near, far], [far, near]]) {
-      from.on("error", () => to.destroy());
-      from.on("close", () => to.destroy());
-      from.pipe(to);
-    }
+    near.on("error", () => near.destroy());
+    near.once("data", (head) => {
+      const home = homes.get(/[?&]sid=([^& ]+)/.exec(head)?.[1]) ?? balancer.servers[next++ % balancer.servers.length];
+      const far = net.connect(home.port, "127.0.0.1");
+      far.write(head);
+      far.on("data", (answer) => {
+        const sid = /0{"sid":"([^"]+)"/.exec(answer)?.[1];
+        if (sid) homes.set(sid, home);
+      });
+      for (const [from, to] of [[near, far], [far, near]]) {
+        from.on("error", () => to.destroy());
+        from.on("close", () => to.destroy());
+        from.pipe(to);
+      }
+    });
   });
   await once(listener.listen(0, "127.0.0.1"), "listening");
   balancer.port = listener.address().port;
@@ -30,12 +44,16 @@ async function startBalancer(servers) {
   return balancer;
 }
 
+/** What clients may do: stay on polling, begin with it, or do without. Their connections are their own. */
+const ways = [["polling"], ["polling", "websocket"], ["websocket"]];
+
 /**
  * A client that comes back by itself, and notes its events: { socket, got, inRoom, hears, fresh, recovered }. With
  * background it hears from its first event on: the room's channel of the sharded adapter is subscribed in the background.
  */
-async function visit(balancer, background) {
-  const manager = new Manager(`http://127.0.0.1:${balancer.port}`, { transports: ["websocket"], reconnectionDelay: 300, reconnectionDelayMax: 500 });
+async function visit(balancer, transports, background) {
+  const agent = new Agent({ keepAlive: false });
+  const manager = new Manager(`http://127.0.0.1:${balancer.port}`, { agent, transports, reconnectionDelay: 300, reconnectionDelayMax: 500 });
   const socket = manager.socket("/");
   const c = { socket, got: [], inRoom: false, hears: false, fresh: 0, recovered: 0 };
   socket.on("connect", async () => {
@@ -95,7 +113,7 @@ for (const set of [
       servers = await Promise.all(["node", "node", "node"].map(start));
       for (const s of servers) await until(async () => (await s.do("nodes")) === 3, "three servers");
       balancer = await startBalancer([...servers]);
-      for (let i = 0; i < 6; i++) clients.push(await visit(balancer, set.mode === "dynamic"));
+      for (let i = 0; i < 6; i++) clients.push(await visit(balancer, ways[i % ways.length], set.mode === "dynamic"));
       // One after the other, from each server in turn: official servers give their own clients their own events
       // before others' that are earlier in the stream.
       sending = (async () => {
@@ -139,7 +157,8 @@ for (const set of [
       going = false;
       await sending;
       assert.ok(sent > 20, `${sent} events were sent`);
-      for (const c of clients) {
+      for (const [i, c] of clients.entries()) {
+        await until(() => c.socket.io.engine.transport.name === ways[i % ways.length].at(-1), "its transport");
         assert.ok(c.fresh + c.recovered > 1, "it has moved");
         assert.deepEqual(c.got, [...new Set(c.got)].sort((a, b) => a - b), "twice, or out of order");
         if (set.recovery) {
