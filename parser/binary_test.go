@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"reflect"
 	"testing"
+	"time"
 )
 
 // blob is a Binary: by itself its JSON is something else.
@@ -65,6 +66,52 @@ func TestBinaryTypes(t *testing.T) {
 	for i, got := range [][]byte{a.data, b.data, back.Blob.data, back.List[0].data, back.Map["k"].data, back.Any.([]byte)} {
 		if !bytes.Equal(got, p.Attachments[i]) {
 			t.Errorf("value %d came back as %v", i, got)
+		}
+	}
+}
+
+// AsText: a []byte stays the text that encoding/json makes of it, a Binary doesn't.
+func TestAsText(t *testing.T) {
+	type hidden struct{ Data []byte }
+	at := time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)
+	for _, tt := range []struct {
+		v    any
+		want string
+		data [][]byte
+	}{
+		{nil, `null`, nil},
+		{"text", `"text"`, nil},
+		{struct{ A int }{1}, `{"A":1}`, nil},
+		{[]byte{1, 2}, `"AQI="`, nil},
+		{[]byte(nil), `null`, nil},
+		{at, `"2026-01-02T03:04:05.000000006Z"`, nil},
+		{[]any{[]byte{1}, at}, `["AQ==","2026-01-02T03:04:05.000000006Z"]`, nil},
+		{struct{ *hidden }{&hidden{[]byte{1}}}, `{"Data":"AQ=="}`, nil},
+		{map[string]any{"a": []byte{1}, "b": &blob{data: []byte{2}}}, `{"a":"AQ==","b":` + ph0 + `}`, [][]byte{{2}}},
+		{&struct {
+			Text []byte
+			Blob blob
+		}{[]byte{1}, blob{data: []byte{2}}}, `{"Text":"AQ==","Blob":` + ph0 + `}`, [][]byte{{2}}},
+	} {
+		v, err := AsText(tt.v)
+		if err != nil {
+			t.Errorf("%v: %v", tt.v, err)
+			continue
+		}
+		p, err := Marshal(v)
+		if err != nil || string(p.JSON) != "["+tt.want+"]" || !reflect.DeepEqual(p.Attachments, tt.data) {
+			t.Errorf("%v became %s %v %v, want %s", tt.v, p.JSON, p.Attachments, err, tt.want)
+		}
+	}
+	// The attachments of several values are numbered together.
+	a, _ := AsText(&blob{data: []byte{1}})
+	b, _ := AsText([]*blob{{data: []byte{2}}})
+	if p, err := Marshal(a, b); err != nil || string(p.JSON) != `[`+ph0+`,[{"_placeholder":true,"num":1}]]` {
+		t.Errorf("%s %v", p.JSON, err)
+	}
+	for _, v := range []any{func() {}, []any{map[string]any{"_placeholder": true, "num": 0}, blob{data: []byte{1}}}} {
+		if got, err := AsText(v); err == nil {
+			t.Errorf("%v became %v", v, got)
 		}
 	}
 }

@@ -26,21 +26,27 @@ var (
 	marshalerType  = reflect.TypeFor[json.Marshaler]()
 	textType       = reflect.TypeFor[encoding.TextMarshaler]()
 	rawMessageType = reflect.TypeFor[json.RawMessage]()
-	binaryTypes    sync.Map // reflect.Type -> bool: whether its values can hold binary ones
+	binaryTypes    sync.Map // search -> bool: whether a type's values can hold binary ones
 )
 
-// holdsBinary reports whether values of type t can hold []byte that
-// encoding/json would write as base64.
-func holdsBinary(t reflect.Type) bool {
-	if known, ok := binaryTypes.Load(t); ok {
+// search is for binary values: []byte that encoding/json would write as base64,
+// unless those are text, and what implements Binary.
+type search struct {
+	in          reflect.Type
+	bytesAsText bool
+}
+
+// holds reports whether values of the type can hold binary ones.
+func (s search) holds() bool {
+	if known, ok := binaryTypes.Load(s); ok {
 		return known.(bool)
 	}
-	holds := searchBinary(t, make(map[reflect.Type]bool))
-	binaryTypes.Store(t, holds) // only what was asked for: within a cycle answers are provisional
+	holds := s.through(s.in, make(map[reflect.Type]bool))
+	binaryTypes.Store(s, holds) // only what was asked for: within a cycle answers are provisional
 	return holds
 }
 
-func searchBinary(t reflect.Type, visited map[reflect.Type]bool) bool {
+func (s search) through(t reflect.Type, visited map[reflect.Type]bool) bool {
 	if implementsBinary(t) {
 		return true
 	}
@@ -52,12 +58,12 @@ func searchBinary(t reflect.Type, visited map[reflect.Type]bool) bool {
 	case reflect.Interface:
 		return true
 	case reflect.Slice:
-		return isBinary(t) || searchBinary(t.Elem(), visited)
+		return isBinary(t) && !s.bytesAsText || s.through(t.Elem(), visited)
 	case reflect.Array, reflect.Pointer, reflect.Map:
-		return searchBinary(t.Elem(), visited)
+		return s.through(t.Elem(), visited)
 	case reflect.Struct:
 		for i := range t.NumField() {
-			if f := t.Field(i); encoded(f) && searchBinary(f.Type, visited) {
+			if f := t.Field(i); encoded(f) && s.through(f.Type, visited) {
 				return true
 			}
 		}
@@ -100,8 +106,9 @@ func encoded(f reflect.StructField) bool {
 
 // replacer copies values along the paths to binary ones, and puts markers there.
 type replacer struct {
-	marker *marker
-	found  [][]byte
+	marker      *marker
+	bytesAsText bool // []byte is left to encoding/json
+	found       [][]byte
 }
 
 func (r *replacer) replace(v any) (any, error) {
@@ -119,7 +126,7 @@ func (r *replacer) copy(dst, src reflect.Value, depth int) error {
 		return errNesting
 	}
 	t := src.Type()
-	if !holdsBinary(t) {
+	if !(search{t, r.bytesAsText}).holds() {
 		dst.Set(src)
 		return nil
 	}

@@ -219,12 +219,16 @@ func (e *encoder) other(v any) error {
 	if e.plain(v) {
 		return nil
 	}
-	if !holdsBinary(reflect.TypeOf(v)) {
+	return e.library(v, false)
+}
+
+func (e *encoder) library(v any, bytesAsText bool) error {
+	if !(search{reflect.TypeOf(v), bytesAsText}).holds() {
 		text, err := Library.Marshal(v)
 		e.dst = append(e.dst, text...)
 		return err
 	}
-	r := replacer{marker: newMarker()}
+	r := replacer{marker: newMarker(), bytesAsText: bytesAsText}
 	v, err := r.replace(v)
 	if err != nil {
 		return err
@@ -234,6 +238,27 @@ func (e *encoder) other(v any) error {
 		return err
 	}
 	return r.unmark(e, text)
+}
+
+// AsText returns v for Marshal and MarshalEvent in such a form that a []byte somewhere in it is
+// encoded as encoding/json does it, as a base64 string, and so is a time.Time.
+// What implements Binary still becomes an attachment. Where it makes no difference v itself is returned.
+func AsText(v any) (any, error) {
+	switch v.(type) {
+	case nil, string, bool, int, int32, int64, uint64, float64, json.RawMessage, Payload:
+		return v, nil
+	}
+	if p := planOf(reflect.TypeOf(v)); p != nil && !p.holds {
+		return v, nil
+	}
+	var e encoder
+	if err := e.library(v, true); err != nil {
+		return nil, err
+	}
+	if err := e.check(); err != nil {
+		return nil, err
+	}
+	return e.payload(), nil
 }
 
 // AppendFloat appends f as JSON.stringify does: null if it is not finite.

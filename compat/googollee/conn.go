@@ -58,7 +58,7 @@ type Namespace interface {
 	// LeaveAll leaves all rooms, that of the own id too.
 	LeaveAll()
 
-	// Rooms returns the rooms that the client is in, that of its own id too.
+	// Rooms returns the rooms that the client is in, that of its own id too, or nil.
 	Rooms() []string
 }
 
@@ -104,12 +104,17 @@ func (c *conn) Emit(event string, v ...any) {
 	if s == nil {
 		return // there is nobody to hear it
 	}
-	var err error
+	var ack *function
 	if n := len(v); n > 0 && isFunc(v[n-1]) {
-		ack := newFunction(reflect.ValueOf(v[n-1]), 0)
-		err = s.EmitAck(func(a *server.Answer, err error) { c.acked(ack, a, err) }, event, v[:n-1]...)
-	} else {
-		err = s.Emit(context.Background(), event, v...)
+		ack, v = newFunction(reflect.ValueOf(v[n-1]), 0), v[:n-1]
+	}
+	args, err := encodable(v)
+	switch {
+	case err != nil:
+	case ack != nil:
+		err = s.EmitAck(func(a *server.Answer, err error) { c.acked(ack, a, err) }, event, args...)
+	default:
+		err = s.Emit(context.Background(), event, args...)
 	}
 	c.report(err)
 }
@@ -176,10 +181,13 @@ func (c *conn) Rooms() []string {
 	c.mu.Lock()
 	s, rooms := c.socket, slices.Clone(c.rooms)
 	c.mu.Unlock()
-	if s == nil {
-		return rooms
+	if s != nil {
+		rooms = slices.DeleteFunc(s.Rooms(), func(room string) bool { return c.hides(s, room) })
 	}
-	return slices.DeleteFunc(s.Rooms(), func(room string) bool { return c.hides(s, room) })
+	if len(rooms) == 0 {
+		return nil // and null for a client that is told
+	}
+	return rooms
 }
 
 // hides reports whether room is the one that the server has made for the

@@ -1,8 +1,10 @@
 package socketio
 
 import (
+	"fmt"
 	"reflect"
 
+	"github.com/roomcast/roomcast/parser"
 	"github.com/roomcast/roomcast/server"
 )
 
@@ -63,4 +65,17 @@ func (fn *function) call(in []reflect.Value) []any {
 		results = append(results, v.Interface())
 	}
 	return results
+}
+
+// encodable returns values as they are to be sent: a []byte is a base64
+// string, as it always was, and only a parser.Buffer is binary. Values aren't changed.
+func encodable(values []any) ([]any, error) {
+	out := make([]any, len(values))
+	for i, v := range values {
+		var err error
+		if out[i], err = parser.AsText(v); err != nil {
+			return nil, fmt.Errorf("argument %d: %w", i+1, err)
+		}
+	}
+	return out, nil
 }

@@ -192,6 +192,9 @@ func (ns *namespace) handle(_ context.Context, e *server.Event) error {
 	if len(results) == 0 || !e.WantsAck() {
 		return nil
 	}
+	if results, err = encodable(results); err != nil {
+		return err
+	}
 	return e.Ack(results...)
 }
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"slices"
 	"time"
+
+	"github.com/roomcast/roomcast/server"
 )
 
 // nodesTimeout bounds the questions to other nodes.
@@ -61,7 +63,7 @@ func (s *Server) BroadcastToRoom(namespace string, room, event string, args ...i
 	if ns == nil {
 		return false
 	}
-	s.warn(ns.core.To(room).Emit(context.Background(), event, args...))
+	s.broadcast(ns.core.To(room), event, args)
 	return true
 }
 
@@ -71,8 +73,17 @@ func (s *Server) BroadcastToNamespace(namespace string, event string, args ...in
 	if ns == nil {
 		return false
 	}
-	s.warn(ns.core.Emit(context.Background(), event, args...))
+	s.broadcast(ns.core.All(), event, args)
 	return true
+}
+
+// broadcast sends an event, and logs why if it can't.
+func (s *Server) broadcast(to server.Broadcast, event string, args []any) {
+	args, err := encodable(args)
+	if err == nil {
+		err = to.Emit(context.Background(), event, args...)
+	}
+	s.warn(err)
 }
 
 // warn logs what a call couldn't do that returns no error.
@@ -103,7 +114,7 @@ func (s *Server) Rooms(namespace string) []string {
 	if ns == nil {
 		return nil
 	}
-	rooms := slices.DeleteFunc(ns.core.Rooms(), ns.hides)
+	rooms := append([]string{}, slices.DeleteFunc(ns.core.Rooms(), ns.hides)...) // not nil
 	for _, theirs := range ns.elsewhere(nil) {
 		rooms = append(rooms, theirs...)
 	}

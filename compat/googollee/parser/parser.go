@@ -38,7 +38,7 @@ type Payload struct {
 }
 
 // Buffer is a binary value. It travels as binary wherever it stands in the
-// arguments of events and acks, as a value or as a pointer; so does a []byte.
+// arguments of events and acks, as a value or as a pointer. (A []byte is sent as a base64 string.)
 type Buffer struct {
 	Data []byte
 

@@ -1,7 +1,10 @@
 // Plays a script with clients of version 2.5 and writes down what each of them,
 // and the server's handlers, saw.
+import http from "node:http";
+import { once } from "node:events";
 import client2 from "client2";
-import { modes, plain, until } from "./clients.mjs";
+import { setTimeout as pause } from "node:timers/promises";
+import { modes, plain, until, within } from "./clients.mjs";
 
 export class Transcript {
   seen = {}; // who -> lines, in their order
@@ -9,9 +12,12 @@ export class Transcript {
   clients = [];
   closed = false;
 
-  /** patience: how long to wait for what may not come at all (ms). */
-  constructor(server, mode, patience) {
-    Object.assign(this, { server, mode, patience });
+  /**
+   * original: whether the server is googollee's, of which it is known what doesn't come.
+   * Everything else is waited for however busy the machine is.
+   */
+  constructor(server, mode, original) {
+    Object.assign(this, { server, mode, original });
   }
 
   line(who, text) {
@@ -33,15 +39,22 @@ export class Transcript {
       path: "/socket.io",
       query: { name, ...query },
       reconnection: false,
-      timeout: this.patience,
       ...options,
     });
+    const { ondata } = io;
+    io.ondata = (data) => {
+      try {
+        ondata.call(io, data);
+      } catch {
+        this.line(name, "a packet that can't be read");
+      }
+    };
     return this.join(name, "/", io);
   }
 
   /** Makes a client's socket in a namespace. */
-  join(name, namespace, io) {
-    const socket = io.socket(namespace);
+  join(name, namespace, io, options) {
+    const socket = io.socket(namespace, options);
     const client = { name, who: namespace === "/" ? name : name + namespace, socket, io };
     const { who } = client;
     socket.on("connect", () => {
@@ -49,7 +62,10 @@ export class Transcript {
       this.write(who, "connect");
     });
     for (const event of ["disconnect", "error", "connect_error"]) {
-      socket.on(event, (value) => this.write(who, event, value instanceof Error ? "" : value));
+      socket.on(event, (value) => {
+        client.over = event; // it was refused, or its connection has ended
+        this.write(who, event, value instanceof Error ? "" : value);
+      });
     }
     socket.on("question", (text, answer) => {
       if (text === "nothing") return answer();
@@ -71,26 +87,28 @@ export class Transcript {
     for (const name of names) {
       const c = this.open(name);
       made.push(c);
-      await this.eventually(name, () => c.socket.connected, "connected");
+      await until(() => c.socket.connected || c.over, `${name} connected`);
     }
     await this.settle();
     return made;
   }
 
-  /** Waits for what should come to be, and writes down if it doesn't. */
-  async eventually(who, check, what) {
-    try {
-      await until(check, what, this.patience);
-    } catch {
-      this.line(who, `missing: ${what}`);
-    }
+  /** Asks and writes down the answer, or that the connection has ended without one. */
+  ask(c, event, ...args) {
+    return this.answered(c, event, this.answer(c, event, args));
   }
 
-  /** Asks and writes down the answer, or that there is none. */
-  async ask(c, event, ...args) {
-    const answer = await this.answer(c, event, args);
+  /** Asks what googollee never answers: it isn't waited for long. */
+  askInVain(c, event, ...args) {
+    const answer = this.answer(c, event, args);
+    return this.answered(c, event, this.original ? Promise.race([answer, pause(500)]) : answer);
+  }
+
+  async answered(c, event, promise) {
+    const answer = await promise;
     if (answer) this.write(c.who, `answer to ${event}`, ...answer);
     else this.line(c.who, `no answer to ${event}`);
+    return Boolean(answer);
   }
 
   /** Asks for what should not be answered: a later question is. */
@@ -101,15 +119,17 @@ export class Transcript {
     this.line(c.who, `${event} was ${answered ? "" : "not "}answered`);
   }
 
+  /** The answer, or undefined once the connection has ended. */
   answer(c, event, args) {
-    return new Promise((resolve) => {
-      const timer = setTimeout(resolve, this.patience, null);
-      c.socket.once("disconnect", () => setTimeout(resolve, 50, null));
-      c.socket.emit(event, ...args, (...answer) => {
-        clearTimeout(timer);
-        resolve(answer);
-      });
-    });
+    return within(
+      new Promise((resolve) => {
+        const end = () => setTimeout(resolve, 50);
+        if (c.over && !c.socket.connected) return end();
+        c.socket.once("disconnect", end);
+        c.socket.emit(event, ...args, (...answer) => resolve(answer));
+      }),
+      `answer to ${event}`,
+    );
   }
 
   /** Everything that was sent before has arrived at all clients. */
@@ -119,21 +139,45 @@ export class Transcript {
     }
   }
 
-  /** Writes down what the handlers have noted, in any order, once there are n lines. */
-  async notes(n, but) {
+  /**
+   * Writes down what the handlers have noted, in any order, once there are n lines.
+   * With googollee there are more: extra. What matches but isn't counted or written.
+   */
+  async notes(n, { extra = 0, but } = {}) {
+    if (this.original) n += extra;
     const lines = [];
-    await this.eventually("notes", async () => {
+    const read = async () => {
       const response = await fetch(`${this.server.url}/notes`);
       lines.push(...(await response.json()).filter((line) => !but?.test(line)));
       return lines.length >= n;
-    }, `${n} notes`);
+    };
+    await until(read, `${n} notes`);
+    if (extra > 0 && !this.original) {
+      await pause(100); // they would be here by now
+      await read();
+    }
     for (const line of lines.sort()) this.line("notes", line);
+  }
+
+  /** Lets a handler go on that waits for it. */
+  async release() {
+    await fetch(`${this.server.url}/release`);
   }
 
   /** Writes down the status of a request, and what look says of it. */
   async fetch(query, look = () => [], options) {
     const response = await fetch(`${this.server.url}/socket.io/?EIO=3&transport=polling${query}`, options);
     this.write("fetch", query, response.status, ...look(response, await response.text()));
+  }
+
+  /** Writes down the status of a WebSocket's handshake, and one of its headers. */
+  async upgrade(query, header) {
+    const request = http.get(`${this.server.url}/socket.io/?EIO=3&transport=websocket${query}`, {
+      headers: { Connection: "Upgrade", Upgrade: "websocket", "Sec-WebSocket-Version": 13, "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==" },
+    });
+    const [response, socket] = await within(once(request, "upgrade"), "upgrade");
+    socket.destroy();
+    this.write("upgrade", query, response.statusCode, response.headers[header]);
   }
 
   close() {

@@ -5,6 +5,7 @@ import (
 	"os"
 
 	socketio "github.com/googollee/go-socket.io"
+	"github.com/googollee/go-socket.io/parser"
 )
 
 // redis is one of several nodes behind the Redis at the address of the second argument.
@@ -19,6 +20,11 @@ func redis() (http.Handler, *socketio.Server, error) {
 	})
 	server.OnEvent("/", "say", func(s socketio.Conn, room, msg string) {
 		server.BroadcastToRoom("/", room, "said", msg)
+	})
+	server.OnEvent("/", "show", func(s socketio.Conn, room string) {
+		s.Emit("whose", func(name string, data *parser.Buffer) {
+			server.BroadcastToRoom("/", room, "shown", name, map[string]*parser.Buffer{"bytes": data})
+		})
 	})
 	server.OnEvent("/", "tell-all", func(s socketio.Conn, msg string) {
 		server.BroadcastToNamespace("/", "said", msg)

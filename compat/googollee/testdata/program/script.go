@@ -60,6 +60,7 @@ func names(s socketio.Conn, rooms []string) []string {
 // script has a handler for everything that the API can do.
 func script() (http.Handler, *socketio.Server, error) {
 	notes := new(journal)
+	released := make(chan struct{})
 	server := socketio.NewServer(&engineio.Options{
 		RequestChecker: func(r *http.Request) (http.Header, error) {
 			if r.URL.Query().Get("deny") != "" {
@@ -68,7 +69,13 @@ func script() (http.Handler, *socketio.Server, error) {
 			return http.Header{"X-Checked": []string{"yes"}}, nil
 		},
 		ConnInitor: func(r *http.Request, c engineio.Conn) {
-			c.SetContext("of " + r.URL.Query().Get("name"))
+			query := r.URL.Query()
+			if query.Get("hold") != "" {
+				<-released
+			}
+			if query.Get("initial") != "" {
+				c.SetContext(query.Get("initial"))
+			}
 		},
 	})
 	server.OnConnect("/", func(s socketio.Conn) error {
@@ -117,6 +124,7 @@ func script() (http.Handler, *socketio.Server, error) {
 	mux := http.NewServeMux()
 	mux.Handle("/socket.io/", server)
 	mux.Handle("/notes", notes)
+	mux.HandleFunc("/release", func(http.ResponseWriter, *http.Request) { close(released) })
 	return mux, server, nil
 }
 
@@ -151,6 +159,13 @@ func arguments(server *socketio.Server) {
 		}
 		return v
 	})
+	on("values-of-buffers", func(s socketio.Conn, v []parser.Buffer) []int {
+		var lengths []int
+		for _, b := range v {
+			lengths = append(lengths, len(b.Data))
+		}
+		return lengths
+	})
 	on("buffers", func(s socketio.Conn, v struct {
 		List  []*parser.Buffer
 		Inner struct{ B *parser.Buffer }
@@ -161,6 +176,20 @@ func arguments(server *socketio.Server) {
 	on("types", func(s socketio.Conn) {
 		s.Emit("types", 1, 2.5, "text", true, []int{1, 2}, map[string]int{"a": 1}, message{Text: "t"}, &message{N: 2})
 		s.Emit("binary", "before", &parser.Buffer{Data: []byte{1, 2, 3}}, map[string]interface{}{"deep": &parser.Buffer{Data: []byte{4}}})
+	})
+	on("bytes-out", func(s socketio.Conn) ([]byte, interface{}) {
+		b := []byte{1, 2, 250}
+		s.Emit("bytes", b, struct{ B []byte }{b}, map[string]interface{}{"b": b, "buffer": &parser.Buffer{Data: b}})
+		server.BroadcastToRoom("/", s.ID(), "bytes", b)
+		return b, []interface{}{b}
+	})
+	on("times", func(s socketio.Conn) (time.Time, []interface{}, map[string]interface{}) {
+		at := time.Date(2020, 1, 2, 3, 4, 5, 6789, time.FixedZone("CET", 3600))
+		return at, []interface{}{at, time.Second}, map[string]interface{}{"at": at, "pointer": &at}
+	})
+	on("nils", func(s socketio.Conn) ([]int, map[string]int, *message, []interface{}) { return nil, nil, nil, nil })
+	on("numbers", func(s socketio.Conn, v float64) []interface{} {
+		return []interface{}{v, int64(1) << 60, uint8(7), float32(0.1), 1e21, 1e-7, json.Number("12")}
 	})
 	on("context", func(s socketio.Conn, v string) interface{} {
 		old := s.Context()
@@ -189,6 +218,7 @@ func rooms(server *socketio.Server) {
 	on("server-join", func(s socketio.Conn, nsp, room string) bool { return server.JoinRoom(nsp, room, s) })
 	on("server-leave", func(s socketio.Conn, nsp, room string) bool { return server.LeaveRoom(nsp, room, s) })
 	on("server-leave-all", func(s socketio.Conn, nsp string) bool { return server.LeaveAllRooms(nsp, s) })
+	on("no-rooms", func(s socketio.Conn) []string { s.LeaveAll(); return s.Rooms() })
 	on("rooms", func(s socketio.Conn) []string { return names(s, s.Rooms()) })
 	on("all-rooms", func(s socketio.Conn, nsp string) []string {
 		var known []string // the ids of others differ
@@ -200,6 +230,7 @@ func rooms(server *socketio.Server) {
 		sort.Strings(known)
 		return known
 	})
+	on("rooms-of", func(s socketio.Conn, nsp string) []string { return server.Rooms(nsp) })
 	on("len", func(s socketio.Conn, nsp, room string) int {
 		if room == "<id>" {
 			room = s.ID()
