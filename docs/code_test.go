@@ -2,6 +2,8 @@ package docs_test
 
 import (
 	"context"
+	"crypto/tls"
+	"encoding/base64"
 	"encoding/json"
 	"net/http"
 	"os"
@@ -16,6 +18,7 @@ import (
 	socketio "github.com/roomcast/roomcast/compat/googollee"
 	"github.com/roomcast/roomcast/engine"
 	"github.com/roomcast/roomcast/engine/wsconn"
+	"github.com/roomcast/roomcast/engine/wtconn"
 	"github.com/roomcast/roomcast/parser/msgpack"
 	"github.com/roomcast/roomcast/server"
 )
@@ -34,7 +37,7 @@ func mixed(s *socketio.Server) {
 	})
 }
 
-func made(rdb redis.UniversalClient) {
+func made(rdb redis.UniversalClient, certificate *tls.Config) {
 	{
 		io, err := server.New(server.Config{Engine: engine.Config{EIO3: true}})
 		use(io, err)
@@ -49,6 +52,11 @@ func made(rdb redis.UniversalClient) {
 	use(server.Config{Driver: driver}, err)
 	streams := redisadapter.Streams(rdb, redisadapter.StreamsConfig{MaxLen: 10_000})
 	use(server.Config{Driver: streams}, err)
+	wt := wtconn.NewServer(wtconn.Config{TLS: certificate})
+	use(engine.Config{WebTransport: wt})
+	go wt.ListenAndServe(":443", io)
+	err = http.ListenAndServe(":3000", io)
+	use(err)
 }
 
 func wired(io *server.Server, data any, onServer func(context.Context, *server.ServerEvent) error, onNamespace func(*server.Namespace)) error {
@@ -58,6 +66,10 @@ func wired(io *server.Server, data any, onServer func(context.Context, *server.S
 	ns.HandleServer("ping", onServer)
 	io.OnNamespace(onNamespace)
 	return &server.Error{Message: "no", Data: data}
+}
+
+func answered(e *server.ServerEvent, v any) error {
+	return e.Answer(v)
 }
 
 // handled has handlers with the names of the guide for googollee's users.
@@ -70,11 +82,16 @@ func handled(ns *server.Namespace) {
 	server.On(ns, "say", func(ctx context.Context, c *server.Socket, m Message) error { return nil })
 	server.OnAck(ns, "sum", func(ctx context.Context, c *server.Socket, v []int) (int, error) { return len(v), nil })
 	ns.Handle("move", func(ctx context.Context, e *server.Event) error { return e.Decode(&x, &y) })
+	ns.Use(func(ctx context.Context, c *server.Socket) error {
+		c.Set("user", c.Handshake().Query.Get("user"))
+		return nil
+	})
 }
 
 // handledToo has those of the guide for Node's.
 func handledToo(ns *server.Namespace, onAny func(context.Context, *server.Event),
-	onOutgoing func(context.Context, *server.Socket, server.Outgoing), onGone func(context.Context, *server.Socket, string)) {
+	onOutgoing func(context.Context, *server.Socket, server.Outgoing), onGone func(context.Context, *server.Socket, string),
+	onError func(context.Context, *server.Socket, error), onUpgrade func(context.Context, *server.Socket), onRoom func(server.RoomChange)) {
 	ns.Use(func(ctx context.Context, socket *server.Socket) error { return nil })
 	ns.OnConnect(func(ctx context.Context, socket *server.Socket) error { return nil })
 	server.On(ns, "say", func(ctx context.Context, socket *server.Socket, m Message) error { return nil })
@@ -84,9 +101,12 @@ func handledToo(ns *server.Namespace, onAny func(context.Context, *server.Event)
 	ns.UseEvent(func(ctx context.Context, e *server.Event) error { return nil })
 	ns.OnDisconnecting(onGone)
 	ns.OnDisconnect(onGone)
+	ns.OnError(onError)
+	ns.OnUpgrade(onUpgrade)
+	ns.OnRoom(onRoom)
 }
 
-func sent(ctx context.Context, io *server.Server, ns *server.Namespace, c *server.Socket, v any) (err error) {
+func sent(ctx context.Context, io *server.Server, ns *server.Namespace, c *server.Socket, id string, v any, b []byte) (err error) {
 	err = c.Emit(ctx, "said", v)
 	{
 		answer, err := c.Call(ctx, "ask", v)
@@ -102,6 +122,11 @@ func sent(ctx context.Context, io *server.Server, ns *server.Namespace, c *serve
 	}
 	use(c.ID(), c.Rooms(), c.Namespace().Name())
 	use(c.Handshake().URL, c.Handshake().Headers, c.Handshake().Address)
+	use(c.Session().Request().Host, base64.StdEncoding.EncodeToString(b))
+	err = ns.To(id).Join(ctx, "lobby")
+	err = ns.To(id).Leave(ctx, "lobby")
+	socket := ns.Socket(id)
+	socket.Leave(socket.Rooms()...)
 	c.Disconnect(true)
 	err = ns.To("lobby").Emit(ctx, "said", v)
 	err = c.To("lobby").Emit(ctx, "said", v)
@@ -120,13 +145,18 @@ func sent(ctx context.Context, io *server.Server, ns *server.Namespace, c *serve
 	return err
 }
 
-func sentToo(ctx context.Context, ns *server.Namespace, socket *server.Socket, id string, v any, callback func(*server.Answer, error)) (err error) {
+func sentToo(ctx context.Context, ns *server.Namespace, socket *server.Socket, remote server.RemoteSocket, id string, v any, callback func(*server.Answer, error)) (err error) {
 	err = socket.Emit(ctx, "said", v)
 	{
 		answer, err := socket.Call(ctx, "ask", v)
 		use(answer, err)
 	}
 	err = socket.EmitAck(callback, "ask", v)
+	use(server.Config{AckTimeout: time.Hour})
+	err = socket.Emit(ctx, "message", v)
+	use(remote.ID, remote.Rooms, remote.Data)
+	err = remote.Emit(ctx, "said", v)
+	err = remote.Disconnect(ctx, false)
 	err = socket.EmitVolatile(ctx, "moved", v)
 	err = socket.Broadcast().Emit(ctx, "said", v)
 	err = socket.To("lobby").Emit(ctx, "said", v)
@@ -151,6 +181,7 @@ func sentToo(ctx context.Context, ns *server.Namespace, socket *server.Socket, i
 	var auth struct{ Token string }
 	err = socket.Handshake().DecodeAuth(&auth)
 	use(socket.Handshake().Headers, socket.Handshake().Query, socket.Recovered(), socket.Transport())
+	use(socket.Handshake().Address, socket.Handshake().URL, socket.Handshake().Time, socket.Connected(), socket.Context())
 	socket.Disconnect(true)
 	socket = ns.Socket(id)
 	use(ns.Members("lobby"))
@@ -158,16 +189,24 @@ func sentToo(ctx context.Context, ns *server.Namespace, socket *server.Socket, i
 	err = ns.To("a").Leave(ctx, "b")
 	err = ns.To("a").Disconnect(ctx, true)
 	err = ns.ServerSideEmit(ctx, "ping", v)
+	{
+		answers, err := ns.ServerSideCall(ctx, "ping", v)
+		use(answers, err)
+	}
 	return err
 }
 
-func settings(driver adapters.Driver, check func(*http.Request) bool, allow func(*http.Request) error, newID func(*http.Request) (string, error)) {
+func settings(driver adapters.Driver, check func(*http.Request) bool, allow func(*http.Request) error, newID func(*http.Request) (string, error),
+	addHeaders func(http.Header, *http.Request), onRefused func(*engine.ConnectionError)) {
 	use(
 		engine.Config{PingInterval: 20 * time.Second, PingTimeout: time.Minute},
 		engine.Config{Origins: []string{"https://app.example"}},
 		engine.Config{CheckOrigin: check},
 		engine.Config{AllowRequest: allow},
 		engine.Config{NewID: newID},
+		engine.Config{OnHeaders: addHeaders},
+		engine.Config{OnHeaders: addHeaders, OnInitialHeaders: addHeaders, OnConnectionError: onRefused},
+		engine.Config{Transports: []string{"polling", "websocket"}},
 		server.Config{Path: "/socket.io"},
 		engine.Config{EIO3: true},
 		engine.Config{PingInterval: 25 * time.Second, PingTimeout: 20 * time.Second, UpgradeTimeout: 10 * time.Second},
@@ -193,4 +232,4 @@ func settings(driver adapters.Driver, check func(*http.Request) bool, allow func
 	)
 }
 
-var _ = []any{mixed, made, wired, handled, handledToo, sent, sentToo, settings}
+var _ = []any{mixed, made, wired, answered, handled, handledToo, sent, sentToo, settings}

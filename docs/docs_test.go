@@ -11,7 +11,7 @@ import (
 )
 
 // notCode are spans in columns of Go code that are none.
-var notCode = map[string]bool{"[]byte": true, "0": true}
+var notCode = map[string]bool{"[]byte": true, "0": true, "net/http": true, "io": true}
 
 var (
 	spans  = regexp.MustCompile("`([^`]+)`")

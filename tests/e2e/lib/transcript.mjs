@@ -6,6 +6,8 @@ import client2 from "client2";
 import { setTimeout as pause } from "node:timers/promises";
 import { modes, plain, until, within } from "./clients.mjs";
 
+const patience = 60_000; // (ms) for what must come, on a machine that is busy with other things
+
 export class Transcript {
   seen = {}; // who -> lines, in their order
   ids = new Map(); // Engine.IO id -> name of the client
@@ -39,6 +41,7 @@ export class Transcript {
       path: "/socket.io",
       query: { name, ...query },
       reconnection: false,
+      timeout: patience,
       ...options,
     });
     const { ondata } = io;
@@ -87,10 +90,15 @@ export class Transcript {
     for (const name of names) {
       const c = this.open(name);
       made.push(c);
-      await until(() => c.socket.connected || c.over, `${name} connected`);
+      await this.until(() => c.socket.connected || c.over, `${name} connected`);
     }
     await this.settle();
     return made;
+  }
+
+  /** Waits for what must come to be. */
+  until(check, what) {
+    return until(check, what, patience);
   }
 
   /** Asks and writes down the answer, or that the connection has ended without one. */
@@ -129,6 +137,7 @@ export class Transcript {
         c.socket.emit(event, ...args, (...answer) => resolve(answer));
       }),
       `answer to ${event}`,
+      patience,
     );
   }
 
@@ -151,7 +160,7 @@ export class Transcript {
       lines.push(...(await response.json()).filter((line) => !but?.test(line)));
       return lines.length >= n;
     };
-    await until(read, `${n} notes`);
+    await this.until(read, `${n} notes`);
     if (extra > 0 && !this.original) {
       await pause(100); // they would be here by now
       await read();
@@ -175,7 +184,7 @@ export class Transcript {
     const request = http.get(`${this.server.url}/socket.io/?EIO=3&transport=websocket${query}`, {
       headers: { Connection: "Upgrade", Upgrade: "websocket", "Sec-WebSocket-Version": 13, "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==" },
     });
-    const [response, socket] = await within(once(request, "upgrade"), "upgrade");
+    const [response, socket] = await within(once(request, "upgrade"), "upgrade", patience);
     socket.destroy();
     this.write("upgrade", query, response.statusCode, response.headers[header]);
   }

@@ -1,5 +1,4 @@
 // Scripts for googollee's users' program (compat/googollee/testdata/program).
-import { until } from "../lib/clients.mjs";
 
 const unicode = 'text "quoted" \\ \n <b>&</b>';
 
@@ -24,7 +23,7 @@ export const same = [
     modes: ["polling"], // over WebSocket it may come too late: mended, below
     async run(t) {
       const c = t.open("ada", { query: { initial: "from ConnInitor" } });
-      await until(() => c.socket.connected, "connected");
+      await t.until(() => c.socket.connected, "connected");
       await t.ask(c, "context", "mine");
       await t.ask(c, "context", "");
       await t.notes(1);
@@ -115,7 +114,7 @@ export const same = [
         let n = event === "ask-each" ? 5 : 1;
         const listener = c.socket.on("answered", () => n--);
         c.socket.emit(event);
-        await until(() => n <= 0, event);
+        await t.until(() => n <= 0, event);
         listener.off("answered");
       }
       c.socket.emit("ask", "why");
@@ -173,7 +172,7 @@ export const same = [
       const [ada, bob] = await t.connect("ada", "bob");
       const chat = t.join("ada", "/chat", ada.io);
       const other = t.join("bob", "/chat", bob.io, { query: { a: 1 } });
-      await until(() => chat.socket.connected && other.socket.connected, "both in /chat");
+      await t.until(() => chat.socket.connected && other.socket.connected, "both in /chat");
       await t.ask(chat, "id");
       await t.ask(ada, "id");
       await t.ask(chat, "say", "hello");
@@ -187,7 +186,7 @@ export const same = [
       await t.ask(other, "say", "alone");
       await t.ask(ada, "text", "still here");
       chat.socket.connect();
-      await until(() => chat.socket.connected, "in /chat again");
+      await t.until(() => chat.socket.connected, "in /chat again");
       await t.notes(1);
       await t.ask(chat, "say", "back");
       await t.ask(ada, "text", "still here");
@@ -214,7 +213,7 @@ export const same = [
       const [ada, bob] = await t.connect("ada", "bob");
       await t.notes(2);
       ada.socket.emit("farewell");
-      await until(() => !ada.socket.connected, "gone");
+      await t.until(() => !ada.socket.connected, "gone");
       await t.notes(1, { but: /^error in/ });
       await t.ask(bob, "len", "/", "everybody");
     },
@@ -244,7 +243,7 @@ export const mended = [
     mode: "websocket",
     async run(t) {
       const c = t.open("eager");
-      await until(() => c.socket.connected, "connected");
+      await t.until(() => c.socket.connected, "connected");
       await t.askInVain(c, "text", "alive");
     },
     theirs: { eager: ["no answer to text"] },
@@ -266,7 +265,7 @@ export const mended = [
       await t.notes(0, { extra: 1 });
       await t.release();
       if (!t.original) await t.notes(1);
-      await until(() => c.socket.connected, "connected");
+      await t.until(() => c.socket.connected, "connected");
     },
     theirs: { notes: [note()] },
     ours: { ada: welcome, notes: [note("known")] },
@@ -389,7 +388,7 @@ export const mended = [
     async run(t) {
       const [c] = await t.connect("ada");
       const nowhere = t.join("ada", "/nowhere", c.io);
-      await until(() => nowhere.over, "an end");
+      await t.until(() => nowhere.over, "an end");
       await t.ask(c, "text", "alive");
     },
     theirs: { ada: [ended, "no answer to text"], "ada/nowhere": [ended] },
@@ -402,7 +401,7 @@ export const mended = [
       const c = t.open("intruder");
       let over = false;
       c.io.on("close", () => (over = true));
-      await until(() => over, "closed");
+      await t.until(() => over, "closed");
       await t.notes(3);
     },
     theirs: { intruder: [...welcome, ended], notes: ["error in /: not you"] },
@@ -418,7 +417,7 @@ export const mended = [
       const [c] = await t.connect("ada");
       await t.notes(1);
       const refused = t.join("ada", "/refusing", c.io);
-      await until(() => refused.over, "an end");
+      await t.until(() => refused.over, "an end");
       await t.ask(c, "text", "alive");
       await t.notes(2, { extra: 1 });
     },
@@ -439,7 +438,7 @@ export const mended = [
       const [c] = await t.connect("ada");
       c.io.engine.send(text);
       if (binary) c.io.engine.send(binary);
-      await until(() => !c.socket.connected, "closed");
+      await t.until(() => !c.socket.connected, "closed");
       const [bob] = await t.connect("bob");
       await t.ask(bob, "text", "alive");
     },
@@ -500,7 +499,7 @@ export const mended = [
     async run(t) {
       const [c] = await t.connect("ada");
       c.socket.emit("farewell");
-      await until(() => !c.socket.connected, "gone");
+      await t.until(() => !c.socket.connected, "gone");
     },
     theirs: { ada: ['error [""]', 'disconnect ["transport error"]'] },
     ours: { ada: [...welcome, ended] },
