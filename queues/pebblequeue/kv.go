@@ -1,6 +1,7 @@
 package pebblequeue
 
 import (
+	"cmp"
 	"encoding/binary"
 	"slices"
 
@@ -14,6 +15,7 @@ type kv struct {
 	batch *pebble.Batch // nil: empty
 	err   error         // of a read
 
+	gone  map[place]struct{} // that the batch deletes
 	cache map[place][]byte
 	bytes int
 	most  int
@@ -27,7 +29,7 @@ type place struct {
 }
 
 func newKV(db *pebble.DB, most int) *kv {
-	return &kv{db: db, cache: map[place][]byte{}, most: most}
+	return &kv{db: db, gone: map[place]struct{}{}, cache: map[place][]byte{}, most: most}
 }
 
 // placeOf returns the place that a key of 13 bytes stands for. Others are read only when the store
@@ -50,6 +52,7 @@ func (k *kv) Set(key, value []byte) {
 	k.pending().Set(key, value, nil) // fails only on a batch that is closed
 	if p, ok := placeOf(key); ok {
 		k.forget(p)
+		delete(k.gone, p)
 		k.cache[p] = value
 		k.bytes += len(value)
 	}
@@ -59,6 +62,7 @@ func (k *kv) Delete(key []byte) {
 	k.pending().Delete(key, nil)
 	if p, ok := placeOf(key); ok {
 		k.forget(p)
+		k.gone[p] = struct{}{}
 	}
 }
 
@@ -76,6 +80,7 @@ func (k *kv) DeleteRange(from, to []byte) {
 	if ok && ok2 && a.kind == b.kind && a.no == b.no { // some messages of one inbox
 		for ; a.seq < b.seq; a.seq++ {
 			k.forget(a)
+			k.gone[a] = struct{}{}
 		}
 		return
 	}
@@ -93,6 +98,10 @@ func (k *kv) Get(key []byte) []byte {
 		if v, ok := k.cache[p]; ok {
 			return v
 		}
+		if _, ok := k.gone[p]; ok {
+			return nil
+		}
+		return k.read(p, key)
 	}
 	v, closer, err := k.db.Get(key)
 	if err == pebble.ErrNotFound {
@@ -104,6 +113,31 @@ func (k *kv) Get(key []byte) []byte {
 	}
 	defer closer.Close()
 	return slices.Clone(v)
+}
+
+// ahead is how many messages, or entries of an inbox, are read together: those behind one are wanted next.
+const ahead = 256
+
+// read reads a message, and those behind it into the cache.
+func (k *kv) read(p place, key []byte) (found []byte) {
+	to := binary.BigEndian.AppendUint64(slices.Clone(key[:5]), p.seq+ahead)
+	k.err = cmp.Or(k.err, k.Scan(key, to, func(key, value []byte) error {
+		at, _ := placeOf(key)
+		if _, ok := k.cache[at]; ok {
+			return nil
+		}
+		if _, ok := k.gone[at]; ok {
+			return nil
+		}
+		value = slices.Clone(value)
+		if at == p {
+			found = value
+		}
+		k.cache[at] = value
+		k.bytes += len(value)
+		return nil
+	}))
+	return found
 }
 
 func (k *kv) Scan(from, to []byte, f func(key, value []byte) error) (err error) {
@@ -132,6 +166,7 @@ func (k *kv) Scan(from, to []byte, f func(key, value []byte) error) (err error) 
 func (k *kv) take() *pebble.Batch {
 	b := k.batch
 	k.batch = nil
+	clear(k.gone)
 	return b
 }
 

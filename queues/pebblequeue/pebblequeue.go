@@ -134,7 +134,7 @@ func (s *Store) load(dir string, c *Config) (err error) {
 	}()
 	cache := pebble.NewCache(8 << 20)
 	defer cache.Unref()
-	s.db, err = pebble.Open(dir, &pebble.Options{
+	opts := &pebble.Options{
 		FS:                          c.fs,
 		Lock:                        s.lock,
 		Cache:                       cache,
@@ -146,7 +146,11 @@ func (s *Store) load(dir string, c *Config) (err error) {
 		LBaseMaxBytes:               64 << 20,
 		MaxOpenFiles:                500,
 		Logger:                      dbLog{s.log},
-	})
+	}
+	for i := range opts.Levels { // what is read is read in order
+		opts.Levels[i].BlockSize, opts.Levels[i].IndexBlockSize = 16<<10, 64<<10
+	}
+	s.db, err = pebble.Open(dir, opts)
 	if err != nil {
 		if pebble.IsCorruptionError(err) {
 			return fmt.Errorf("%w: %w", ErrDamaged, err)
