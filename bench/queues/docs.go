@@ -8,9 +8,10 @@ import (
 	"strings"
 )
 
-// The table in docs/performance.md is between these lines.
+// The tables in docs/performance.md begin and end with these lines.
 const (
 	tableBegins = "<!-- scripts/bench queues --update-docs writes from here -->"
+	storeBegins = "<!-- scripts/bench queues --update-docs writes the store's from here -->"
 	tableEnds   = "<!-- to here -->"
 )
 
@@ -59,17 +60,38 @@ func ratio(a, b float64) string {
 	return figure(a / b)
 }
 
-// updateDocs puts the table into the file.
-func updateDocs(name string, all []result, fsync string) error {
-	text, err := os.ReadFile(name)
+// updateDocs puts the tables into the file, those that there are.
+func updateDocs(name string, all []result, store, fsync string) error {
+	b, err := os.ReadFile(name)
 	if err != nil {
 		return err
 	}
-	before, rest, ok := strings.Cut(string(text), tableBegins)
+	text := string(b)
+	if len(all) > 0 {
+		if text, err = replace(text, tableBegins, peersTable(all, fsync)); err != nil {
+			return fmt.Errorf("bench: %s: %w", name, err)
+		}
+	}
+	if store != "" {
+		if text, err = replace(text, storeBegins, store); err != nil {
+			return fmt.Errorf("bench: %s: %w", name, err)
+		}
+	}
+	return os.WriteFile(name, []byte(text), 0o644)
+}
+
+// replace puts a table where one is.
+func replace(text, begins, table string) (string, error) {
+	before, rest, ok := strings.Cut(text, begins)
 	_, after, ok2 := strings.Cut(rest, tableEnds)
 	if !ok || !ok2 {
-		return fmt.Errorf("bench: %s: the lines %q and %q, between which the table goes, are missing", name, tableBegins, tableEnds)
+		return "", fmt.Errorf("the lines %q and %q, between which a table goes, are missing", begins, tableEnds)
 	}
+	return before + begins + "\n\n" + table + "\n" + tableEnds + after, nil
+}
+
+// peersTable is the table with what it was measured on.
+func peersTable(all []result, fsync string) string {
 	rounds := 0
 	for _, res := range all {
 		rounds = max(rounds, res.Round)
@@ -79,7 +101,7 @@ func updateDocs(name string, all []result, fsync string) error {
 		file = "appendfsync " + fsync
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "Measured %s UTC, medians of %d rounds, on %d cores, %s, Redis with %s.\n", all[len(all)-1].Time.Format("2006-01-02 15:04"),
+	fmt.Fprintf(&b, "Measured %s UTC, medians of up to %d rounds, on %d cores, %s, Redis with %s.\n", all[len(all)-1].Time.Format("2006-01-02 15:04"),
 		rounds, runtime.NumCPU(), runtime.Version(), file)
 	if slices.ContainsFunc(all, func(r result) bool { return r.Quick }) {
 		b.WriteString("**Some of these are short runs (`--quick`): they show that it works, not how fast.**\n")
@@ -90,5 +112,5 @@ func updateDocs(name string, all []result, fsync string) error {
 			fmt.Fprintf(&b, "\n- %s, %s, round %d: %s", res.Scenario, titles[res.Peer], res.Round, res.Error)
 		}
 	}
-	return os.WriteFile(name, []byte(before+tableBegins+"\n\n"+b.String()+"\n"+tableEnds+after), 0o644)
+	return b.String()
 }

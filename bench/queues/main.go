@@ -32,20 +32,23 @@ import (
 	"github.com/roomcast/roomcast/bench/redisd"
 )
 
-// Scenarios, and how long each is measured.
+// Scenarios, how long each is measured, and how many of five rounds it has.
 var scenarios = []struct {
 	name, title string
 	length      time.Duration
+	rounds      int
 	metrics     []string
+	peers       []string // nil: all
 }{
-	{"throughput", "64 publishers, one message a call", 3 * time.Second, []string{"rate", "app", "redis", "calls"}},
-	{"batch", "one publisher, 100 messages a call", 3 * time.Second, []string{"rate", "app", "redis", "calls"}},
-	{"paced", "1,000 messages per second", 3 * time.Second, []string{"rate", "p50", "p99"}},
-	{"idle", "a message every 200 ms", 3 * time.Second, []string{"p50", "requests"}},
+	{"throughput", "64 publishers, one message a call", 2 * time.Second, 5, []string{"rate", "app", "redis", "both", "calls"}, nil},
+	{"batch", "one publisher, 100 messages a call", 2 * time.Second, 3, []string{"rate", "app", "redis", "both", "calls"}, nil},
+	{"paced", "1,000 messages per second", 2500 * time.Millisecond, 3, []string{"rate", "p50", "p99"}, nil},
+	{"idle", "a message every 200 ms", 2500 * time.Millisecond, 3, []string{"p50", "requests"}, nil},
+	{"apart", "the same, published on another node", 2500 * time.Millisecond, 3, []string{"p50"}, []string{"roomcast"}},
 }
 
 var units = map[string]string{
-	"rate": "messages per s", "app": "app CPU, µs per message", "redis": "Redis CPU, µs per message",
+	"rate": "messages per s", "app": "app CPU, µs per message", "redis": "Redis CPU, µs per message", "both": "CPU of both, µs per message",
 	"p50": "p50 from publish to handler, ms", "p99": "p99 from publish to handler, ms", "requests": "requests to Redis per s without messages",
 	"calls": "requests to Redis per message",
 }
@@ -100,12 +103,12 @@ type result struct {
 func bench(args []string) error {
 	flags := flag.NewFlagSet("scripts/bench queues", flag.ExitOnError)
 	root := flags.String("root", "..", "folder of the repository")
-	rounds := flags.Int("rounds", 5, "runs of each scenario with each peer")
+	rounds := flags.Int("rounds", 5, "runs of a scenario with each peer; of those that vary less, three fifths")
 	quick := flags.Bool("quick", false, "one short round: shows that all works, not how fast")
 	chosen := flags.String("peers", strings.Join(peers, ","), "which peers")
-	only := flags.String("scenarios", "", "which scenarios, separated by commas; empty: all")
+	only := flags.String("scenarios", "", "which scenarios, separated by commas, store being the embedded store by itself; empty: all")
 	fsync := flags.String("appendfsync", "", "run Redis with an append-only file: everysec or always")
-	save := flags.Bool("update-docs", false, "write all runs to bench/results, and the table to docs/performance.md")
+	save := flags.Bool("update-docs", false, "write all runs to bench/results, and the tables to docs/performance.md")
 	profile := flags.String("profile", "", "write the CPU profile of the server behind sockets or embedded to this file")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -119,8 +122,11 @@ func bench(args []string) error {
 		if *only != "" && !slices.Contains(strings.Split(*only, ","), sc.name) {
 			continue
 		}
-		for round := 1; round <= *rounds; round++ {
+		for round := 1; round <= (*rounds*sc.rounds+4)/5; round++ {
 			for _, peer := range order {
+				if sc.peers != nil && !slices.Contains(sc.peers, peer) {
+					continue
+				}
 				length := sc.length
 				if *quick {
 					length = 700 * time.Millisecond
@@ -141,8 +147,16 @@ func bench(args []string) error {
 		}
 	}
 	fmt.Println("\n" + table(all))
+	var store string
+	if *only == "" && !*quick || slices.Contains(strings.Split(*only, ","), "store") {
+		var err error
+		if store, err = storeTable(*root, *quick); err != nil {
+			return err
+		}
+		fmt.Println(store)
+	}
 	if *save {
-		if err := updateDocs(filepath.Join(*root, "docs", "performance.md"), all, *fsync); err != nil {
+		if err := updateDocs(filepath.Join(*root, "docs", "performance.md"), all, store, *fsync); err != nil {
 			return err
 		}
 		b, err := json.MarshalIndent(all, "", "\t")
@@ -321,6 +335,7 @@ func measure(root, peer, scenario, fsync, profile string, length time.Duration) 
 		"redis": float64((server2 - server).Microseconds()) / n,
 		"calls": (calls2 - calls) / n,
 	}
+	metrics["both"] = metrics["app"] + metrics["redis"]
 	if scenario == "idle" {
 		if metrics["requests"] = max(quiet, 0); peer == "embedded" {
 			delete(metrics, "requests") // there is no Redis in it
@@ -328,6 +343,7 @@ func measure(root, peer, scenario, fsync, profile string, length time.Duration) 
 	}
 	if peer == "embedded" {
 		delete(metrics, "redis")
+		delete(metrics, "both")
 		delete(metrics, "calls")
 	}
 	if l := done.Latencies; len(l) > 0 {

@@ -62,7 +62,7 @@ func runPeer(name, scenario, addr string) error {
 	case "asynq":
 		p, err = newAsynq(addr, l)
 	case "roomcast":
-		p, err = newRoomcast(addr, l)
+		p, err = newRoomcast(addr, l, scenario == "apart")
 	default:
 		err = fmt.Errorf("bench: no peer %q", name)
 	}
@@ -109,7 +109,7 @@ func runPeer(name, scenario, addr string) error {
 			publisher(1, 10*time.Millisecond)
 			time.Sleep(time.Millisecond)
 		}
-	case "idle":
+	case "idle", "apart":
 		publisher(1, 200*time.Millisecond)
 	}
 	time.Sleep(500 * time.Millisecond)
@@ -118,7 +118,7 @@ func runPeer(name, scenario, addr string) error {
 	say(report{})
 	in.Scan()
 	r := report{Messages: int(l.processed.Load() - before)}
-	if scenario == "paced" || scenario == "idle" {
+	if scenario == "paced" || scenario == "idle" || scenario == "apart" {
 		l.mu.Lock()
 		r.Latencies = l.latencies
 		l.mu.Unlock()

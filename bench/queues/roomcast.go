@@ -10,22 +10,39 @@ import (
 	"github.com/roomcast/roomcast/queues/redisqueue"
 )
 
-// roomcast is a broker with four consumers.
+// roomcast is a broker with four consumers, and who publishes: the same one, or that of another node.
 type roomcast struct {
+	*node
+	publisher *node
+}
+
+// node is a broker and what it stands on.
+type node struct {
 	rdb    *redis.Client
 	store  queues.Store
 	broker *queues.Broker
 }
 
-func newRoomcast(addr string, l *workload) (peer, error) {
-	ctx := context.Background()
-	r := &roomcast{rdb: redis.NewClient(&redis.Options{Addr: addr, DisableIdentity: true})}
-	var err error
-	if r.store, err = redisqueue.Open(ctx, r.rdb, redisqueue.Config{}); err != nil {
+func newNode(ctx context.Context, addr string) (n *node, err error) {
+	n = &node{rdb: redis.NewClient(&redis.Options{Addr: addr, DisableIdentity: true})}
+	if n.store, err = redisqueue.Open(ctx, n.rdb, redisqueue.Config{}); err != nil {
 		return nil, err
 	}
-	if r.broker, err = queues.NewBroker(ctx, queues.BrokerConfig{Store: r.store}); err != nil {
+	n.broker, err = queues.NewBroker(ctx, queues.BrokerConfig{Store: n.store})
+	return n, err
+}
+
+func newRoomcast(addr string, l *workload, apart bool) (peer, error) {
+	ctx := context.Background()
+	r := &roomcast{}
+	var err error
+	if r.node, err = newNode(ctx, addr); err != nil {
 		return nil, err
+	}
+	if r.publisher = r.node; apart {
+		if r.publisher, err = newNode(ctx, addr); err != nil {
+			return nil, err
+		}
 	}
 	if err := r.broker.Configure(ctx, "q", queues.Config{MaxLen: -1, MaxBytes: -1}); err != nil {
 		return nil, err
@@ -55,7 +72,7 @@ func (r *roomcast) publish(ctx context.Context, text string, n int) error {
 	for i := range drafts {
 		drafts[i] = &queues.Draft{Payload: queues.Payload{JSON: []byte(strconv.Quote(text))}}
 	}
-	results, err := r.broker.Publish(ctx, "q", drafts...)
+	results, err := r.publisher.broker.Publish(ctx, "q", drafts...)
 	if err == nil {
 		err = results[0].Err
 	}
@@ -63,7 +80,14 @@ func (r *roomcast) publish(ctx context.Context, text string, n int) error {
 }
 
 func (r *roomcast) close() {
-	_ = r.broker.Close(context.Background())
-	_ = r.store.Close()
-	_ = r.rdb.Close()
+	if r.publisher != r.node {
+		r.publisher.close()
+	}
+	r.node.close()
+}
+
+func (n *node) close() {
+	_ = n.broker.Close(context.Background())
+	_ = n.store.Close()
+	_ = n.rdb.Close()
 }
