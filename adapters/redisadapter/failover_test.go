@@ -13,6 +13,7 @@ import (
 
 	"github.com/roomcast/roomcast/adapters/redisadapter"
 	"github.com/roomcast/roomcast/internal/redistest"
+	"github.com/roomcast/roomcast/server/servertest"
 )
 
 // pair is a primary and its replica, which nodes reach by links that lead to the
@@ -293,6 +294,31 @@ func TestClusterFaults(t *testing.T) {
 		noGaps(t, a, b)
 		replica.Restart()
 		replica.WaitInfo("role:slave", "master_link_status:up")
+	})
+
+	// A session's key moves to another master, where its state doesn't count: it is written again with the next change.
+	t.Run("a session moves", func(t *testing.T) {
+		a, b := startStreamNode(t, cluster.Client(), nil, patient), startStreamNode(t, cluster.Client(), nil, patient)
+		c, away := a.Connect("/"), a.Connect("/")
+		s := a.ns.Socket(away.ID())
+		away.Close()
+		<-s.Context().Done()
+		eventually(t, "all is saved", func() bool { return a.driver.StreamStats().Unsaved == 0 })
+		for _, c := range []*servertest.Client{c, away} {
+			key := "sio:session:" + c.PrivateID()
+			to := cluster.Nodes[0]
+			if cluster.Owner(key) == to {
+				to = cluster.Nodes[1]
+			}
+			cluster.Move(key, to)
+		}
+		c.Call("join", "r")
+		written(t, cluster.Owner("sio:session:"+c.PrivateID()), c, "r")
+		c.Close()
+		if got := stateOf(t, back(b, c, "")); !got.Recovered || !slices.Contains(got.Rooms, "r") {
+			t.Errorf("%+v, %v", got, b.io.Stats().Namespaces.Fresh)
+		}
+		fresh(t, b, away, "", "failover")
 	})
 
 	// Shard channels follow their slots, and are subscribed to at the replica that takes over.
