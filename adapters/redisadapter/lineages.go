@@ -15,7 +15,7 @@ type lineages struct {
 
 	mu    sync.Mutex
 	ids   map[string]string // by the server's address; none: not known
-	noted bool              // since they were asked
+	noted bool              // see note
 }
 
 // of returns the lineage of the server that has a key; empty if it isn't known.
@@ -29,19 +29,15 @@ func (l *lineages) of(ctx context.Context, key string) string {
 	return l.ids[server.Options().Addr]
 }
 
-// note notes what the server that has a key has said.
-func (l *lineages) note(ctx context.Context, key, id string) {
-	if server, err := serverOf(ctx, l.rdb, key); err == nil {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		if l.ids == nil {
-			l.ids = map[string]string{}
-		}
-		l.ids[server.Options().Addr], l.noted = id, true
-	}
+// note notes that a key was found on a server of another lineage: there was a failover, or
+// the key is on its way to another master.
+func (l *lineages) note() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.noted = true
 }
 
-// ask asks all servers, and reports whether one has another lineage than before.
+// ask asks all servers, and reports whether keys may be on one of another lineage than before.
 func (l *lineages) ask(ctx context.Context) (changed bool) {
 	ctx, cancel := context.WithTimeout(ctx, writeTime)
 	defer cancel()

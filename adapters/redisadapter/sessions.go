@@ -270,17 +270,17 @@ type writing struct {
 func (st *sessionStore) next() []*writing {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	n := min(len(st.queue), sessionBatch)
-	batch := make([]*writing, 0, n)
-	for _, k := range st.queue[:n] {
-		if k.next == nil || k.busy || k.asked {
+	batch := make([]*writing, 0, min(len(st.queue), sessionBatch))
+	for len(st.queue) > 0 && len(batch) < sessionBatch {
+		k := st.queue[0]
+		st.queue[0] = nil
+		st.queue = st.queue[1:]
+		if k.next == nil || k.busy || k.asked { // since it was put there
 			continue
 		}
 		batch = append(batch, &writing{k: k, w: k.next, digest: k.digest, lineage: k.lineage, behind: k.behind})
 		k.next, k.busy = nil, true
 	}
-	clear(st.queue[:n])
-	st.queue = st.queue[n:]
 	st.busy += len(batch)
 	st.rest()
 	return batch
@@ -369,7 +369,7 @@ func (st *sessionStore) try(batch []*writing) error {
 				b.err = adapters.ErrUnknown
 			}
 		case string:
-			st.d.lineages.note(ctx, st.key(b.k.private), v)
+			st.d.lineages.note()
 			if b.digest == "" && !b.behind { // a new session: nobody else can have it
 				b.lineage, b.behind = v, true // an attempt before may have been written all the same
 				st.encode(b)
