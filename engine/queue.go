@@ -166,9 +166,8 @@ func (s *Session) Flush() {
 		switch {
 		case err != nil:
 			q.release()
-			if s.broke(conn, err) {
-				return
-			}
+			s.finish(TransportError, err)
+			return
 		case !done:
 			s.mu.Lock()
 			s.blocked = true
@@ -199,7 +198,8 @@ func (s *Session) drain(conn Conn, q *queue) {
 	err := conn.Drain()
 	s.server.stats.wrote(s, q)
 	q.release()
-	if err != nil && s.broke(conn, err) {
+	if err != nil {
+		s.finish(TransportError, err)
 		return
 	}
 	s.mu.Lock()
@@ -207,18 +207,6 @@ func (s *Session) drain(conn Conn, q *queue) {
 	s.flying = load{}
 	s.mu.Unlock()
 	s.Flush()
-}
-
-// broke ends the session after a failed write, unless it has left conn for
-// another one: then it reports false.
-func (s *Session) broke(conn Conn, err error) bool {
-	s.mu.Lock()
-	current := s.conn == conn || s.state.Load() == stateClosed
-	s.mu.Unlock()
-	if current {
-		s.finish(TransportError, err)
-	}
-	return current
 }
 
 // Send appends b and flushes unless the session is corked or being flushed.

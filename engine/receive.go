@@ -158,7 +158,6 @@ func (k *sink) ended(err error) {
 	switch s := k.s; {
 	case k.cand != nil:
 		k.cand.abort()
-	case !s.uses(k.conn):
 	case err == nil, errors.Is(err, io.EOF), errors.Is(err, errEnded):
 		s.finish(TransportClose, nil)
 	default:
@@ -176,13 +175,6 @@ func read(srv *Server, conn Conn, k Sink) (err error) {
 		}
 	}()
 	return conn.Serve(k)
-}
-
-// uses tells whether the session is on conn.
-func (s *Session) uses(conn Conn) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.conn == conn
 }
 
 // from binds the session to the first origin that a request of it names, and

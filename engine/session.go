@@ -94,7 +94,7 @@ type Session struct {
 	queue    *queue // what waits to be written; nil if nothing does
 	held     load   // in queue
 	flying   load   // taken from queue, being written
-	conn     Conn   // nil while polling
+	conn     Conn   // nil while polling; once set, it stays
 	poll     *poll  // nil unless polling
 	cand     *candidate
 	cork     *corkTimer // armed while queue holds what a cork gathered
@@ -104,7 +104,6 @@ type Session struct {
 	full     bool // the queue overflowed
 	inside   bool // a reader is handing over to recv
 	late     bool // and was, when the heartbeat's deadline passed
-	upgraded bool
 	told     bool // Closed was called, or is about to be
 	end      *ending
 	done     chan struct{}

@@ -19,12 +19,13 @@ func (s *Session) offer(conn Conn) {
 	}
 }
 
-// candidate makes conn the session's candidate, unless it has one, or was
-// upgraded before: then it returns nil.
+// candidate makes conn the session's candidate, unless it has one, or isn't
+// polling: then it returns nil. Officially a session that has begun on a WebSocket may
+// move to another; no client does, but whoever has got hold of its id could.
 func (s *Session) candidate(conn Conn) *sink {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.cand != nil || s.upgraded || s.state.Load() == stateClosed {
+	if s.cand != nil || s.poll == nil || s.state.Load() == stateClosed {
 		return nil
 	}
 	c := &candidate{s: s, conn: conn}
@@ -105,20 +106,13 @@ func (c *candidate) upgrade() bool {
 		return false
 	}
 	s.cand = nil
-	s.upgraded = true
-	old, from := s.conn, s.transport()
 	s.conn = c.conn
-	if s.poll != nil {
-		s.poll.finish(closeBatch)
-		s.poll = nil
-	}
+	s.poll.finish(closeBatch)
+	s.poll = nil
 	s.mu.Unlock()
 
 	c.timer.Stop()
-	if old != nil {
-		old.Close()
-	}
-	s.server.stats.moved(from, c.conn.Transport())
+	s.server.stats.moved("polling", c.conn.Transport())
 	return true
 }
 

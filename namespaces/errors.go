@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"reflect"
 
 	"github.com/roomcast/roomcast/parser"
 )
@@ -102,9 +103,32 @@ func (e *DecodeError) Error() string {
 		if t.Field != "" {
 			at = " in " + t.Field
 		}
-		return fmt.Sprintf("argument %d of %q: %s can't be a %s%s", e.Arg+1, e.Event, t.Value, t.Type, at)
+		return fmt.Sprintf("argument %d of %q: %s can't be %s%s", e.Arg+1, e.Event, t.Value, wanted(t.Type), at)
 	}
 	return fmt.Sprintf("argument %d of %q: %v", e.Arg+1, e.Event, e.Err)
+}
+
+// wanted is a type in the words of clients, who needn't know ours.
+func wanted(t reflect.Type) string {
+	switch k := t.Kind(); {
+	case k == reflect.Bool:
+		return "true or false"
+	case k == reflect.String:
+		return "a string"
+	case k == reflect.Struct, k == reflect.Map:
+		return "an object"
+	case k == reflect.Slice && t.Elem().Kind() == reflect.Uint8:
+		return "binary data"
+	case k == reflect.Slice, k == reflect.Array:
+		return "an array"
+	case k == reflect.Float32, k == reflect.Float64:
+		return "a number"
+	case k >= reflect.Int && k <= reflect.Int64:
+		return fmt.Sprintf("a whole number of %d bits", t.Bits())
+	case k >= reflect.Uint && k <= reflect.Uintptr:
+		return fmt.Sprintf("a whole number of %d bits from 0", t.Bits())
+	}
+	return "taken here"
 }
 
 // Unwrap returns Err.
@@ -144,6 +168,6 @@ func (ns *Namespace) logError(s *Socket, err error, heard bool) {
 		if errors.As(err, &e) || errors.As(err, &d) {
 			level = slog.LevelDebug // the client was told, and it is its affair
 		}
-		ns.reg.log.Log(context.Background(), level, "a handler failed", "namespace", ns.name, "socket", s.id, "error", err)
+		ns.reg.log.Log(context.Background(), level, "a handler failed", "namespace", ns.name, "socket", s, "error", err)
 	}
 }

@@ -2,8 +2,11 @@ package namespaces
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"sync"
@@ -62,7 +65,19 @@ type Socket struct {
 }
 
 // ID returns the socket's public id, which is also the name of its own room.
+//
+// That of a client of version 2 isn't public: it has the id of its session in it, as the
+// client expects, and who knows that can act for the client. Don't tell it to others.
 func (s *Socket) ID() string { return s.id }
+
+// LogValue is the id, or for clients of version 2, whose id is a secret, a digest of it.
+func (s *Socket) LogValue() slog.Value {
+	if s.Protocol() != 3 {
+		return slog.StringValue(s.id)
+	}
+	sum := sha256.Sum256([]byte(s.id))
+	return slog.StringValue("version 2, " + hex.EncodeToString(sum[:6]))
+}
 
 // Namespace returns where the socket is.
 func (s *Socket) Namespace() *Namespace { return s.ns }
@@ -484,7 +499,7 @@ const closingTime = 30 * time.Second
 func (s *Socket) abandon() {
 	s.ns.reg.running.begin()
 	defer s.ns.reg.running.end()
-	s.ns.reg.log.Warn("a handler still runs for a socket that has ended: it leaves its rooms without waiting any longer", "namespace", s.ns.name, "socket", s.id)
+	s.ns.reg.log.Warn("a handler still runs for a socket that has ended: it leaves its rooms without waiting any longer", "namespace", s.ns.name, "socket", s)
 	s.vacate()
 	s.ns.reg.cleanup(s.ns)
 }

@@ -79,7 +79,7 @@ func ExampleOn() {
 	// Output:
 	// dot.png: 010203
 	// {"ok":false,"code":"too_large","message":"large.png has more than 4 bytes"}
-	// {"ok":false,"code":"bad_request","message":"argument 1 of \"upload\": string can't be a server_test.Picture"}
+	// {"ok":false,"code":"bad_request","message":"argument 1 of \"upload\": string can't be an object"}
 }
 
 // What an OnAck handler returns is the ack's argument.

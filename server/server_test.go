@@ -98,7 +98,7 @@ func TestHandlers(t *testing.T) {
 		{"fail", nil, failure{false, "internal", "internal error"}},
 		{"panic", nil, failure{false, "internal", "internal error"}},
 		{"unencodable", nil, failure{false, "internal", "internal error"}},
-		{"twice", "x", failure{false, "bad_request", `argument 1 of "twice": string can't be a int`}},
+		{"twice", "x", failure{false, "bad_request", `argument 1 of "twice": string can't be a whole number of 64 bits`}},
 	} {
 		if got := answer[failure](t, c, test.event, test.arg); got != test.want {
 			t.Errorf("%s: %+v", test.event, got)

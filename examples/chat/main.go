@@ -27,7 +27,7 @@ func main() {
 		return s.To(m.Room).Emit(ctx, "said", m.Text)
 	})
 
-	r := gin.Default()
+	r := gin.New() // the log of gin.Default would have session ids in it, which are secrets
 	r.Any("/socket.io/*any", gin.WrapH(io))
 	log.Fatal(r.Run("127.0.0.1:8080"))
 }

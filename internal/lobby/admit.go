@@ -43,6 +43,9 @@ func (l *lobby) admit(_ context.Context, s *server.Socket) error {
 		s.Set(keyUser, who.ID)
 	}
 	s.Set(keyTransport, s.Transport())
+	if s.Protocol() == 3 {
+		s.Set(keyID, digest(s.ID()))
+	}
 	if l.Node != "" {
 		s.Set(keyNode, l.Node)
 	}

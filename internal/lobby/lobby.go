@@ -14,7 +14,8 @@
 // To the room's other members: message {room, from, data, at}, joined, left and
 // updated {room, member}. Times are Unix milliseconds. A member is
 // {id, name, user?, transport, latency?, node?}; user is there only if a token vouches
-// for it, while anybody may choose a name; node is there only in a cluster.
+// for it, while anybody may choose a name; node is there only in a cluster. The id is the
+// socket's, or a digest of it for clients of version 2.
 //
 // The codes are bad_request, forbidden, not_in_room, limit and internal. docs/program.md explains all this to users.
 package lobby

@@ -3,6 +3,8 @@ package lobby
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"strings"
 	"unicode"
@@ -29,10 +31,21 @@ const (
 	keyLatency   = "latency"
 	keyNode      = "node"
 	keyStatus    = "status" // when the last one came, in Unix milliseconds
+	keyID        = "id"     // by which others know a socket whose own id is a secret
 )
+
+// digest stands for the id of a client of version 2. That has the id of its session in it,
+// as its protocol wants: who knows it can send and receive in the client's place.
+func digest(id string) string {
+	sum := sha256.Sum256([]byte(id))
+	return base64.RawURLEncoding.EncodeToString(sum[:])[:20]
+}
 
 func member(id string, data map[string]any) Member {
 	m := Member{ID: id}
+	if shown, ok := data[keyID].(string); ok {
+		m.ID = shown
+	}
 	m.Name, _ = data[keyName].(string)
 	m.User, _ = data[keyUser].(string)
 	m.Transport, _ = data[keyTransport].(string)

@@ -295,10 +295,10 @@ export const mended = [
     ours: {
       ada: [
         ...welcome,
-        `answer to number ${failure("bad_request", 'argument 1 of \\"number\\": string can\'t be a int')}`,
+        `answer to number ${failure("bad_request", 'argument 1 of \\"number\\": string can\'t be a whole number of 64 bits')}`,
         'answer to text ["alive"]',
       ],
-      notes: [note(), "error in /: argument 1 of \"number\": string can't be a int"],
+      notes: [note(), "error in /: argument 1 of \"number\": string can't be a whole number of 64 bits"],
     },
   },
   ...[
