@@ -110,6 +110,7 @@ func sent(ctx context.Context, io *server.Server, ns *server.Namespace, c *serve
 	err = c.Emit(ctx, "said", v)
 	{
 		answer, err := c.Call(ctx, "ask", v)
+		err = answer.Decode(&v)
 		use(answer, err)
 	}
 	err = c.Join("lobby")
@@ -149,6 +150,7 @@ func sentToo(ctx context.Context, ns *server.Namespace, socket *server.Socket, r
 	err = socket.Emit(ctx, "said", v)
 	{
 		answer, err := socket.Call(ctx, "ask", v)
+		err = answer.Decode(&v)
 		use(answer, err)
 	}
 	err = socket.EmitAck(callback, "ask", v)
