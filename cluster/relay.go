@@ -198,8 +198,18 @@ func (f *forward) relay() bool {
 		}
 		return false
 	}
+	// A piece may be lost with the store's connection. Of a GET, which is held, that shows by the session's heartbeat.
+	var late <-chan time.Time
+	if f.msg.method == http.MethodPost {
+		timer := time.NewTimer(relayAge)
+		defer timer.Stop()
+		late = timer.C
+	}
 	select {
 	case <-a.done:
+	case <-late:
+		n.stats.Failed[FailedBroken].Add(1)
+		return false
 	case <-f.r.Context().Done():
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(f.r.Context()), beatTimeout)
 		defer cancel()
@@ -273,8 +283,14 @@ func (rl *relay) request(p *piece) {
 	s := rl.serving[p.call]
 	if s == nil {
 		_, again := rl.spent[p.call]
-		if again || p.index != 0 || rl.closed || len(rl.serving) >= n.cfg.MaxForwards || len(rl.spent) >= maxSpent {
+		if again || p.index != 0 || rl.closed {
 			n.stats.Refused.Add(1)
+			return
+		}
+		if len(rl.serving) >= n.cfg.MaxForwards || len(rl.spent) >= maxSpent {
+			n.stats.Refused.Add(1)
+			c, from := p.call, p.from
+			rl.tasks.Go(func() { rl.turnAway(c, from) })
 			return
 		}
 		rl.spent[p.call] = time.Now()
@@ -305,6 +321,15 @@ func (rl *relay) request(p *piece) {
 		delete(rl.serving, c)
 		rl.mu.Unlock()
 	})
+}
+
+// turnAway says that there are too many requests: who has asked would wait in vain.
+func (rl *relay) turnAway(c call, from ID) {
+	ctx, cancel := context.WithTimeout(context.Background(), beatTimeout)
+	defer cancel()
+	w := &recorder{header: make(http.Header)}
+	busy(w)
+	_, _ = rl.send(ctx, pieceAnswer, c, from, w.bytes())
 }
 
 // serve answers another node's request.

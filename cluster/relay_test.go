@@ -78,6 +78,32 @@ func TestRelayWhereDialFails(t *testing.T) {
 	})
 }
 
+// TestRelayAnswersAtLast names a bug: a client whose request the owner refused for their number, or whose request or
+// answer was lost with the store's connection, waited for the end of its session.
+func TestRelayAnswersAtLast(t *testing.T) {
+	run(t, func(w *world) {
+		few := w.cfg
+		few.MaxForwards = 1
+		a, b := w.node("a", few, ""), w.node("b", w.cfg, "")
+		sid, other := a.open(), a.open()
+		held := b.hold(sid)
+		w.expect(b.post(other, "4x"), 503, "Too many requests of other nodes' sessions\n")
+		w.expect(a.post(sid, "4woken"), 200, "ok")
+		w.expect(<-held, 200, "4woken")
+
+		for lost, to := range map[string]*testNode{"the request": a, "the answer": b} {
+			var inbox func([]byte)
+			w.store.set(func(s *store) { inbox, s.inbox[to.node.id] = s.inbox[to.node.id], func([]byte) {} })
+			begin := time.Now()
+			w.expect(b.post(other, "4x"), 400, unknown)
+			if d := time.Since(begin); d > 2*relayAge {
+				t.Errorf("%s is lost: it took %s", lost, d)
+			}
+			w.store.set(func(s *store) { s.inbox[to.node.id] = inbox })
+		}
+	})
+}
+
 func TestRelayRefuses(t *testing.T) {
 	run(t, func(w *world) {
 		a, b := w.node("a", w.cfg, ""), w.node("b", w.cfg, "")
