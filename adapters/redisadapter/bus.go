@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,6 +36,8 @@ type bus struct {
 	mu          sync.Mutex
 	subscribers map[string]*subscriber // by the master's address; "" if not sharded
 	topics      map[*topic]*subscriber // nil: about to be placed
+	unplaced    map[*topic]struct{}    // those
+	unchecked   []*topic               // whose place is to be checked, see checkPlaces
 	unwanted    []place                // what is to be unsubscribed from
 	homeless    chan struct{}          // holds one when a topic is to be placed or is unwanted
 }
@@ -43,7 +46,7 @@ func newBus(cfg Config, r *backend, sharded bool, node string, stats *counters, 
 	b := &bus{
 		cfg: cfg, redis: r, sharded: sharded, node: node, stats: stats,
 		kick: make(chan struct{}, 1), subscribers: map[string]*subscriber{},
-		topics: map[*topic]*subscriber{}, homeless: make(chan struct{}, 1),
+		topics: map[*topic]*subscriber{}, unplaced: map[*topic]struct{}{}, homeless: make(chan struct{}, 1),
 	}
 	b.life, b.stop = context.WithCancel(context.Background())
 	b.out = newPublisher(b)
@@ -94,7 +97,7 @@ func (b *bus) add(topics ...*topic) {
 	b.mu.Lock()
 	s := b.subscribers[""]
 	for _, t := range topics {
-		b.topics[t] = s
+		b.put(t, s)
 	}
 	b.mu.Unlock()
 	if s != nil {
@@ -102,6 +105,26 @@ func (b *bus) add(topics ...*topic) {
 	} else {
 		b.wakePlacer()
 	}
+}
+
+// put notes where a topic is subscribed to; nil: it is to be placed. There may be hundreds of thousands of topics, so none
+// of this walks through all of them. b.mu is held.
+func (b *bus) put(t *topic, s *subscriber) {
+	b.forget(t)
+	if b.topics[t] = s; s == nil {
+		b.unplaced[t] = struct{}{}
+	} else {
+		s.placed++
+	}
+}
+
+// forget is the end of put. b.mu is held.
+func (b *bus) forget(t *topic) {
+	if s := b.topics[t]; s != nil {
+		s.placed--
+	}
+	delete(b.topics, t)
+	delete(b.unplaced, t)
 }
 
 func (b *bus) wakePlacer() {
@@ -118,7 +141,7 @@ func (b *bus) remove(topics ...*topic) {
 		if s := b.topics[t]; s != nil {
 			b.unwanted = append(b.unwanted, place{t, s})
 		}
-		delete(b.topics, t)
+		b.forget(t)
 	}
 	b.mu.Unlock()
 	b.wakePlacer()
@@ -151,7 +174,7 @@ func (b *bus) moved(topics ...*topic) {
 	b.mu.Lock()
 	for _, t := range topics {
 		if _, wanted := b.topics[t]; wanted {
-			b.topics[t] = nil
+			b.put(t, nil)
 		} // else it is a probe, which belongs to its subscriber
 	}
 	b.mu.Unlock()
@@ -185,12 +208,7 @@ func (b *bus) placeTopics() {
 // placeAll reports whether every topic has its place.
 func (b *bus) placeAll() bool {
 	b.mu.Lock()
-	var list []*topic
-	for t, s := range b.topics {
-		if s == nil {
-			list = append(list, t)
-		}
-	}
+	list := slices.Collect(maps.Keys(b.unplaced))
 	b.mu.Unlock()
 	done := true
 	by := map[*subscriber][]*topic{}
@@ -203,7 +221,7 @@ func (b *bus) placeAll() bool {
 		b.mu.Lock()
 		if _, wanted := b.topics[t]; wanted {
 			s := b.masterSubscriber(client)
-			b.topics[t] = s
+			b.put(t, s)
 			by[s] = append(by[s], t)
 		}
 		b.mu.Unlock()
@@ -325,41 +343,45 @@ func (b *bus) beatNow() {
 	}
 }
 
+// checkMost is how many places are checked with each heartbeat.
+const checkMost = 10_000
+
 // checkPlaces finds channels whose slot has moved though nobody said so, and
 // ends subscribers that have nothing to do.
 func (b *bus) checkPlaces() {
-	b.mu.Lock()
-	places := maps.Clone(b.topics)
-	b.mu.Unlock()
-	idle := map[string]*subscriber{}
-	for _, s := range b.all() {
-		idle[s.addr] = s
+	if b.redis.cluster == nil {
+		return
 	}
-	for t, s := range places {
+	b.mu.Lock()
+	if len(b.unchecked) == 0 {
+		b.unchecked = slices.Collect(maps.Keys(b.topics))
+	}
+	n := min(len(b.unchecked), checkMost)
+	list := b.unchecked[:n]
+	if b.unchecked = b.unchecked[n:]; len(b.unchecked) == 0 {
+		b.unchecked = nil
+	}
+	b.mu.Unlock()
+	for _, t := range list {
 		client, err := b.redis.master(b.life, t.name)
-		if s == nil || err != nil || client.Options().Addr == s.addr {
-			if s != nil {
-				delete(idle, s.addr)
-			}
-			continue
-		}
 		b.mu.Lock()
-		if b.topics[t] == s {
-			b.topics[t] = nil
+		s := b.topics[t]
+		gone := s != nil && err == nil && client.Options().Addr != s.addr
+		if gone {
+			b.put(t, nil)
 		}
 		b.mu.Unlock()
-		s.remove(t)
-		b.wakePlacer()
-	}
-	b.mu.Lock()
-	for _, s := range b.topics { // as it is now
-		if s != nil {
-			delete(idle, s.addr)
+		if gone {
+			s.remove(t)
+			b.wakePlacer()
 		}
 	}
-	for addr, s := range idle {
-		delete(b.subscribers, addr)
-		s.stop()
+	b.mu.Lock()
+	for addr, s := range b.subscribers {
+		if s.placed == 0 {
+			delete(b.subscribers, addr)
+			s.stop()
+		}
 	}
 	b.mu.Unlock()
 }
@@ -392,11 +414,9 @@ func (b *bus) healthy() error {
 		errs = append(errs, s.healthy(now))
 	}
 	b.mu.Lock()
-	for t, s := range b.topics {
-		if s == nil {
-			errs = append(errs, fmt.Errorf("redisadapter: no master for channel %q", t.name))
-			break
-		}
+	for t := range b.unplaced {
+		errs = append(errs, fmt.Errorf("redisadapter: no master for channel %q", t.name))
+		break
 	}
 	b.mu.Unlock()
 	return errors.Join(append(errs, b.out.healthy(now))...)

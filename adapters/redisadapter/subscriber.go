@@ -25,6 +25,8 @@ type subscriber struct {
 	life    context.Context
 	stop    context.CancelFunc
 
+	placed int // how many topics the bus has placed here; its mu guards it
+
 	waits atomic.Int64 // since when the reader waits for the network, in Unix nanoseconds; far off: it doesn't
 
 	mu       sync.Mutex
@@ -207,7 +209,9 @@ func (s *subscriber) add(topics ...*topic) {
 			names[i] = append(names[i], t.name)
 		}
 		// A message may be handled just now: the list that it walks stays as it is.
-		sub.topics = append(slices.Clip(sub.topics), t)
+		if !slices.Contains(sub.topics, t) {
+			sub.topics = append(slices.Clip(sub.topics), t)
+		}
 	}
 	s.tell(false, names)
 }

@@ -30,3 +30,18 @@ func TestConfirmedInTurn(t *testing.T) {
 		t.Error("not ready in the end")
 	}
 }
+
+// TestAddedTwice: a topic that is found to have moved in two ways at once may be placed twice. Its messages were handled twice then.
+func TestAddedTwice(t *testing.T) {
+	s := &subscriber{channels: map[string]*subscription{}, patterns: map[string]*subscription{}}
+	a, b := newTopic("c", nil), newTopic("c", nil)
+	s.add(a, b)
+	s.add(a)
+	if n := len(s.channels["c"].topics); n != 2 {
+		t.Errorf("%d topics for 2", n)
+	}
+	s.remove(a)
+	if n := len(s.channels["c"].topics); n != 1 {
+		t.Errorf("%d topics for 1", n)
+	}
+}
