@@ -22,3 +22,10 @@ func TestConformance(t *testing.T) {
 	}
 	queuetest.Run(t, open, queuetest.Options{Sleep: func(d time.Duration) { clock.Add(int64(d)) }})
 }
+
+func TestInboxModel(t *testing.T) {
+	var clock atomic.Int64
+	clock.Store(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC).UnixNano())
+	store := memqueue.New(memqueue.Config{Now: func() time.Time { return time.Unix(0, clock.Load()) }})
+	queuetest.InboxModel(t, store, func(d time.Duration) { clock.Add(int64(d)) }, nil)
+}

@@ -58,6 +58,25 @@ func TestConformance(t *testing.T) {
 	}, queuetest.Options{Sleep: clock.pass})
 }
 
+func TestInboxModel(t *testing.T) {
+	clock := newTestClock()
+	cfg := Config{Now: clock.now, MemTable: 1 << 20, fs: vfs.NewMem()}
+	s, err := Open("data", cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	queuetest.InboxModel(t, s, clock.pass, func() queues.Store {
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if s, err = Open("data", cfg); err != nil {
+			t.Fatal(err)
+		}
+		return s
+	})
+}
+
 func TestOnDisk(t *testing.T) {
 	clock := newTestClock()
 	s := mustOpen(t, t.TempDir(), Config{Now: clock.now})

@@ -218,6 +218,17 @@ var inboxTests = map[string]func(*suite){
 		s.sends("f")
 		s.expectEntries(owner1, 5, "6f")
 	},
+	// It counted, as long as something older was there: what was sent was refused, or what was there dropped.
+	"what has expired takes no room": func(s *suite) {
+		short, limits := entry("x"), s.limits()
+		short.TTL, limits.MaxLen, limits.Overflow = s.units(2), 2, queues.RejectNew
+		s.send(s.name, limits, entry("a"), short)
+		s.pass(3)
+		s.must(s.send(s.name, limits, entry("b")).Results[0].Err)
+		checkErr(s, "one too many", s.send(s.name, limits, entry("c")).Results[0].Err, queues.ErrQueueFull)
+		s.open(owner1, nil, false)
+		s.expectEntries(owner1, 0, "1a 3b")
+	},
 	"what expires while it is open": func(s *suite) {
 		s.open(owner1, nil, false)
 		short := entry("x")

@@ -13,6 +13,7 @@ import (
 	"github.com/roomcast/roomcast/internal/redistest"
 	"github.com/roomcast/roomcast/queues"
 	"github.com/roomcast/roomcast/queues/memqueue"
+	"github.com/roomcast/roomcast/queues/queuetest"
 	"github.com/roomcast/roomcast/queues/redisqueue"
 )
 
@@ -33,6 +34,17 @@ func TestSameAsLedger(t *testing.T) {
 			"": p.compare,
 		})
 	})
+}
+
+// Redis' clock passes as the model's does.
+func TestInboxModel(t *testing.T) {
+	t.Parallel()
+	server := redistest.StartWithClock(t)
+	ahead := time.Duration(0)
+	queuetest.InboxModel(t, open(t, server.Client(), redisqueue.Config{}), func(d time.Duration) {
+		ahead += d
+		server.SetClock(ahead)
+	}, nil)
 }
 
 // pair is two stores with one queue each. Messages are known by their data: numbers may differ.

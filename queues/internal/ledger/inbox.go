@@ -18,6 +18,7 @@ type inbox struct {
 	entries []entry
 	n       int // entries that aren't holes
 	bytes   int64
+	soonest int64 // when an entry expires, at the earliest; 0: none does
 	cursor  cursor
 	owners  []owner
 	topics  map[string]uint64 // topic -> number of its last entry
@@ -106,13 +107,13 @@ func (l *Ledger) Append(c *queues.AppendCall) {
 		return
 	}
 	c.Epoch, b.used = b.epoch, l.now
-	changed := l.expireFront(b)
+	l.expireIn(b)
 	l.turnIDs(&b.ids, keyEntryID, b.no, idWindow)
 	last := b.cursor.last
 	for ; i < len(c.Entries); i++ {
 		c.Results[i] = l.append(b, c.Entries[i], &c.Limits, &c.Dropped)
 	}
-	if changed || c.Dropped > 0 {
+	if c.Dropped > 0 {
 		l.storeCursor(b)
 	}
 	if b.cursor.last > last {
@@ -162,15 +163,23 @@ func (l *Ledger) append(b *inbox, e *queues.Entry, limits *queues.InboxLimits, d
 	if len(b.entries) == 0 {
 		b.base = seq
 	}
-	b.entries = append(b.entries, entry{int32(size), r.Expires})
-	b.n++
-	b.bytes += int64(size)
+	b.push(entry{int32(size), r.Expires})
 	l.kv.Set(seqKey(keyEntry, b.no, seq), record.Append(nil, &r))
 	if e.ID != "" {
 		b.ids.add(e.ID, seq)
 		l.kv.Set(idKey(keyEntryID, b.no, b.ids.start, e.ID), numbers(seq))
 	}
 	return queues.AppendResult{Seq: seq}
+}
+
+// push appends an entry.
+func (b *inbox) push(e entry) {
+	b.entries = append(b.entries, e)
+	b.n++
+	b.bytes += int64(e.size)
+	if e.expires > 0 && (b.soonest == 0 || e.expires < b.soonest) {
+		b.soonest = e.expires
+	}
 }
 
 // makeRoomIn reports whether an entry of size fits, after dropping the oldest if that is what happens.
@@ -222,35 +231,26 @@ func (b *inbox) trim() {
 	}
 }
 
-// expireAt loses entry i if its time is over.
-func (l *Ledger) expireAt(b *inbox, i int) bool {
-	e := b.entries[i]
-	if e.size < 0 || e.expires == 0 || e.expires > l.now {
-		return false
+// expireIn loses entries whose time is over.
+func (l *Ledger) expireIn(b *inbox) {
+	if b.soonest == 0 || b.soonest > l.now {
+		return
 	}
-	b.cursor.expired = max(b.cursor.expired, b.base+uint64(i))
-	b.stats.Expired++
-	l.lose(b, i)
-	return true
-}
-
-// expireFront loses entries at the front whose time is over. If it reports true the cursor must be stored.
-func (l *Ledger) expireFront(b *inbox) (any bool) {
-	for i := range b.entries {
-		if !l.expireAt(b, i) {
-			break
-		}
-		any = true
-	}
-	b.trim()
-	return any
-}
-
-// expireAll loses all entries whose time is over.
-func (l *Ledger) expireAll(b *inbox) {
+	b.soonest = 0
 	any := false
-	for i := range b.entries {
-		any = l.expireAt(b, i) || any
+	for i, e := range b.entries {
+		switch {
+		case e.size < 0 || e.expires == 0:
+		case e.expires > l.now:
+			if b.soonest == 0 || e.expires < b.soonest {
+				b.soonest = e.expires
+			}
+		default:
+			b.cursor.expired = max(b.cursor.expired, b.base+uint64(i))
+			b.stats.Expired++
+			l.lose(b, i)
+			any = true
+		}
 	}
 	b.trim()
 	if any {
@@ -274,7 +274,7 @@ func (l *Ledger) Open(name string, o queues.Owner, since *queues.Position, mirro
 	if err != nil {
 		return queues.Opened{}, err
 	}
-	l.expireAll(b)
+	l.expireIn(b)
 	if mirror && !slices.ContainsFunc(b.owners, func(o owner) bool { return !o.mirror }) {
 		b.owners = slices.DeleteFunc(b.owners, func(old owner) bool { return old.Owner == o })
 	} else {
@@ -332,25 +332,22 @@ func (l *Ledger) Read(c *queues.ReadCall) {
 	}
 	b.used = l.now
 	b.owner(c.Owner).told = false
+	l.expireIn(b)
 	c.Acked, c.Last, c.Through = b.cursor.acked, b.cursor.last, b.cursor.last
 	after := max(c.After, c.Acked)
-	bytes, expired := 0, false
+	bytes := 0
 	for i := int(max(after+1, b.base) - b.base); i < len(b.entries); i++ {
 		if len(c.Entries) >= c.Max || c.MaxBytes > 0 && bytes >= c.MaxBytes {
 			c.Through = b.base + uint64(i) - 1
 			break
 		}
-		if expired = l.expireAt(b, i) || expired; b.entries[i].size < 0 {
+		if b.entries[i].size < 0 {
 			continue
 		}
 		if m := l.inboxMessage(b, b.base+uint64(i)); m != nil {
 			c.Entries = append(c.Entries, m)
 			bytes += int(b.entries[i].size)
 		}
-	}
-	if expired {
-		l.storeCursor(b)
-		b.trim()
 	}
 }
 
@@ -441,6 +438,7 @@ func (l *Ledger) DeleteInbox(name string) {
 		}
 	}
 	l.kv.Delete(nameKey(keyInbox, name))
+	l.kv.Set([]byte{keyEpoch}, numbers(l.epoch)) // the clock may be behind it
 	for _, kind := range []byte{keyCursor, keyEntry, keyTopic, keyEntryID} {
 		l.kv.DeleteRange(all(kind, b.no))
 	}
@@ -465,7 +463,7 @@ func (l *Ledger) SweepInboxes(after string, idle time.Duration) (next string) {
 		if b == nil {
 			continue
 		}
-		l.expireAll(b)
+		l.expireIn(b)
 		l.turnIDs(&b.ids, keyEntryID, b.no, idWindow)
 		if b.n == 0 && len(b.owners) == 0 && len(b.topics) == 0 && b.used+idle.Milliseconds() <= l.now {
 			l.DeleteInbox(name)
@@ -484,7 +482,7 @@ func (l *Ledger) InboxStats(name string) queues.InboxStats {
 	if b == nil {
 		return queues.InboxStats{}
 	}
-	l.expireAll(b)
+	l.expireIn(b)
 	s := b.stats
 	s.Epoch, s.Len, s.Bytes = b.epoch, b.n, b.bytes
 	s.Last, s.Acked = b.cursor.last, b.cursor.acked

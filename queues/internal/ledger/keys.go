@@ -9,6 +9,7 @@ import (
 const (
 	keyFormat  = 'F' // -> version
 	keySecret  = 'S' // -> 32 bytes
+	keyEpoch   = 'e' // -> the newest epoch when an inbox was deleted
 	keyQueue   = 'c' // name -> number, configuration
 	keyMarks   = 'f' // queue -> marks
 	keyMessage = 'q' // queue, seq -> record

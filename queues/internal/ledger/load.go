@@ -206,6 +206,13 @@ func (l *Ledger) loadMessages(byNo map[uint32]*queue) error {
 
 func (l *Ledger) loadInboxes() (map[uint32]*inbox, error) {
 	byNo := map[uint32]*inbox{}
+	if v := l.kv.Get([]byte{keyEpoch}); v != nil {
+		vs, _, ok := parse(v, 1)
+		if !ok {
+			return nil, corrupt([]byte{keyEpoch})
+		}
+		l.epoch = vs[0]
+	}
 	from, to := kindRange(keyInbox)
 	err := l.kv.Scan(from, to, func(key, value []byte) error {
 		vs, _, ok := parse(value, 2)
@@ -244,20 +251,20 @@ func (l *Ledger) loadEntries(byNo map[uint32]*inbox) error {
 		if len(b.entries) == 0 {
 			b.base = seq
 		}
-		if seq-b.base > 2*maxSpan {
+		if !b.padTo(seq) {
 			return corrupt(value[:min(len(value), 64)])
 		}
-		for b.base+uint64(len(b.entries)) < seq {
-			b.entries = append(b.entries, entry{size: -1})
-		}
-		b.entries = append(b.entries, entry{int32(h.Size), h.Expires})
-		b.n++
-		b.bytes += int64(h.Size)
+		b.push(entry{int32(h.Size), h.Expires})
 		b.cursor.last = max(b.cursor.last, seq)
 		return nil
 	})
 	if err != nil {
 		return err
+	}
+	for _, b := range byNo { // what was lost behind the last entry
+		if len(b.entries) > 0 && !b.padTo(b.cursor.last+1) {
+			return corrupt(nameKey(keyInbox, b.name))
+		}
 	}
 	err = l.scan(keyTopic, func(no uint32, rest, value []byte) error {
 		vs, _, ok := parse(value, 1)
@@ -277,6 +284,17 @@ func (l *Ledger) loadEntries(byNo map[uint32]*inbox) error {
 		}
 		return nil
 	})
+}
+
+// padTo appends holes up to where seq comes next, and reports whether it can't be wrong that there are so many.
+func (b *inbox) padTo(seq uint64) bool {
+	if seq-b.base > 2*maxSpan {
+		return false
+	}
+	for b.base+uint64(len(b.entries)) < seq {
+		b.entries = append(b.entries, entry{size: -1})
+	}
+	return true
 }
 
 // Close stores what is only known by this process, so that the next one knows it exactly.

@@ -139,3 +139,54 @@ func TestHolesOfAnInboxAreBounded(t *testing.T) {
 		t.Errorf("%+v, %d dropped, %d places", c.Results, c.Dropped, len(b.entries))
 	}
 }
+
+// An inbox was deleted and made anew after a restart: it had the epoch of the old one if that was ahead of the clock, and who had
+// read that took it for the same.
+func TestEpochsDontComeAgain(t *testing.T) {
+	kv := Memory{}
+	o, limits := queues.Owner{Node: "n", Number: 1}, queues.InboxLimits{Devices: 9}
+	open := func() queues.Opened {
+		l, err := Load(kv, 1000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		_, _ = l.Open("another", o, nil, false, limits)
+		opened, _ := l.Open("inbox", o, nil, false, limits)
+		l.DeleteInbox("inbox")
+		return opened
+	}
+	if first, second := open(), open(); second.Epoch <= first.Epoch {
+		t.Errorf("epoch %d after %d", second.Epoch, first.Epoch)
+	}
+}
+
+// The newest entry of an inbox had expired when the process ended: what came after the restart had the number of a hole, and
+// was never read.
+func TestHolesAtTheEndAreLoaded(t *testing.T) {
+	kv := Memory{}
+	l, err := Load(kv, 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	limits := queues.InboxLimits{MaxLen: 9, MaxBytes: 99, TTL: time.Hour, Devices: 9}
+	send := func(l *Ledger, text string, ttl time.Duration) {
+		e := &queues.Entry{TTL: ttl, Payload: queues.Payload{JSON: []byte(text)}}
+		l.Append(&queues.AppendCall{Inbox: "inbox", Limits: limits, Entries: []*queues.Entry{e}})
+	}
+	send(l, "1", 0)
+	send(l, "2", time.Second)
+	l.Begin(3000)
+	l.InboxStats("inbox")
+	if l, err = Load(kv, 4000); err != nil {
+		t.Fatal(err)
+	}
+	send(l, "3", 0)
+	o := queues.Owner{Node: "n", Number: 1}
+	_, _ = l.Open("inbox", o, nil, false, limits)
+	c := &queues.ReadCall{Inbox: "inbox", Owner: o, Max: 9}
+	l.Read(c)
+	if len(c.Entries) != 2 || c.Entries[1].Seq != 3 || string(c.Entries[1].Payload.JSON) != "3" || c.Through != 3 {
+		t.Errorf("%d entries: %+v", len(c.Entries), c.Entries)
+	}
+}
