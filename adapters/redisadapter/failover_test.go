@@ -328,6 +328,7 @@ func TestClusterFaults(t *testing.T) {
 		s.join(1, "r")
 		s.recovers()
 		cluster.Move("c#/#r#", master)
+		cluster.WaitOwner(replica, "c#/#r#", master)
 		master.Kill()
 		cluster.FailOver(replica, "TAKEOVER")
 		s.recovers()

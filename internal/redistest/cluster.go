@@ -188,6 +188,26 @@ func (c *Cluster) owner(ctx context.Context, says *Server, slot any) any {
 	return nil
 }
 
+// WaitOwner waits until a server, such as a replica, knows that another one has the slot of a key: a replica that takes
+// over takes the slots of which it has heard.
+func (c *Cluster) WaitOwner(at *Server, key string, owner *Server) {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	slot := int(c.do(ctx, at, "CLUSTER", "KEYSLOT", key).(int64))
+	for ; ; time.Sleep(10 * time.Millisecond) {
+		ranges, err := at.Admin().ClusterSlots(ctx).Result()
+		for _, r := range ranges {
+			if r.Start <= slot && slot <= r.End && len(r.Nodes) > 0 && r.Nodes[0].Addr == owner.Addr {
+				return
+			}
+		}
+		if ctx.Err() != nil {
+			c.t.Fatalf("%s doesn't know who has %q: %v %v", at.Addr, key, ranges, err)
+		}
+	}
+}
+
 // Client returns a client of the cluster that is closed with the test.
 func (c *Cluster) Client() *redis.ClusterClient {
 	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: c.Addrs})
