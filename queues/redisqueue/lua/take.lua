@@ -114,10 +114,8 @@ local function coming(allowed)
 	if allowed <= 0 and ready() > 0 then
 		return math.max(1, math.ceil(S.allowed - (C.burst - 1) * 1000 / C.rate - now))
 	end
-	local a, b = first(':leased'), first(':scheduled')
-	local at = math.min(a or math.huge, b or math.huge)
-	if at == math.huge then return -1 end
-	return math.max(0, at - now)
+	if S.due == 0 then return -1 end
+	return math.max(0, S.due - now)
 end
 
 -- claim returns the answer to a claim: the lease, when to come again, how much each want got, and what; and, to answer
