@@ -334,7 +334,9 @@ func (c *Consumer) shut(why error, back bool) {
 		c.cfg.Closed(why)
 	}
 	l.b.leave(l)
-	l.kick()
+	if !back || len(holds) == 0 {
+		l.kick() // otherwise the settlement claims, or kicks: a claim that is under way before would get nothing
+	}
 }
 
 // giveBack releases or parks messages: the last handed out first, so that the first is at the head.
