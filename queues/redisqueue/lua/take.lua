@@ -115,7 +115,10 @@ local function coming(allowed)
 		return math.max(1, math.ceil(S.allowed - (C.burst - 1) * 1000 / C.rate - now))
 	end
 	if S.due == 0 then return -1 end
-	return math.max(0, S.due - now)
+	local a, b = first(':leased'), first(':scheduled') -- not what expires, of which S.due knows, too
+	local at = math.min(a or math.huge, b or math.huge)
+	if at == math.huge then return -1 end
+	return math.max(0, at - now)
 end
 
 -- claim returns the answer to a claim: the lease, when to come again, how much each want got, and what; and, to answer
