@@ -400,3 +400,38 @@ func TestJoinedIsReached(t *testing.T) {
 	c.Expect("here")
 	link.Mend()
 }
+
+// TestSilentSubscriber: who only listens to the channel by whose subscribers nodes are counted is asked, too, and
+// never answers. Questions return what came, and that a node without a name is missing.
+func TestSilentSubscriber(t *testing.T) {
+	srv := redistest.Start(t)
+	for _, v := range variants[:2] {
+		t.Run(v.name, func(t *testing.T) {
+			s := newSet(t, v, func(*testing.T) redis.UniversalClient { return srv.Client() }, "q", 2)
+			s.join(0, "r")
+			s.join(1, "r")
+			var silent *redis.PubSub
+			if v.mode == "" {
+				silent = srv.Client().Subscribe(t.Context(), "q-request#/#")
+			} else {
+				silent = srv.Client().SSubscribe(t.Context(), "q#/#")
+			}
+			defer silent.Close()
+			if _, err := silent.Receive(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			for wait := 100 * time.Millisecond; ; wait *= 2 { // until it is long enough for the answers that come
+				ctx, cancel := context.WithTimeout(t.Context(), wait)
+				list, err := s.nodes[0].Of("/").FetchSockets(ctx)
+				cancel()
+				var missing *adapters.MissingError
+				if len(list) == 2 && errors.As(err, &missing) && missing.Unnamed == 1 && len(missing.Nodes) == 0 {
+					break
+				}
+				if wait > 20*time.Second {
+					t.Fatal(len(list), err)
+				}
+			}
+		})
+	}
+}
