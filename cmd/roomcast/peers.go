@@ -113,12 +113,20 @@ func (ps *peers) sessions() int64 {
 	return 0
 }
 
+// redisLog is what go-redis says of its connections, which its commands' errors tell as well.
+type redisLog struct{ *slog.Logger }
+
+func (l redisLog) Printf(ctx context.Context, format string, v ...any) {
+	l.DebugContext(ctx, "go-redis: "+fmt.Sprintf(format, v...))
+}
+
 // join connects to Redis and to the other nodes.
 func join(ctx context.Context, c *config.Config, p prepared, log *slog.Logger) (_ *peers, err error) {
 	t, err := config.ParseRedis(c.Redis)
 	if err != nil {
 		return nil, err
 	}
+	redis.SetLogger(redisLog{log})
 	ps := &peers{target: t.String(), rdb: redis.NewUniversalClient(p.redis)}
 	defer func() {
 		if err != nil {
