@@ -116,6 +116,18 @@ test("queues, in two browsers", { skip }, async (t) => {
       for (const visitor of [ada, grace]) await until(async () => (await cards(visitor, "dead")).length === 0 && (await number(visitor, "dead-count")) === 0, "purged");
     });
 
+    await t.test("pages are told what is dropped from a full queue", { timeout: 30_000 }, async () => {
+      assert.equal(await grace.id("queue-dropped").count(), 0);
+      const node = io(server.url, { transports: ["websocket"], forceNew: true, auth: { name: "node" } });
+      const configure = async (config) => assert.deepEqual(await node.emitWithAck("queue:admin", { op: "configure", queue: "demo", config }), { ok: true });
+      await configure({ leaseMs: 10_000, maxLen: 3, overflow: "drop-oldest" });
+      await ada.id("publish-10").click();
+      for (const visitor of [ada, grace]) await shows(visitor, "queue-dropped", /^The queue is full: .* 7 messages that waited longest were dropped/);
+      await configure({ leaseMs: 10_000 });
+      assert.deepEqual(await node.emitWithAck("queue:admin", { op: "purge", queue: "demo" }), { ok: true, n: 3 });
+      node.close();
+    });
+
     await t.test("what is sent to an inbox that was left waits, is counted, and arrives in order", { timeout: 30_000 }, async () => {
       await inbox(ada, "open");
       await send(grace, "Ada", "you are here");

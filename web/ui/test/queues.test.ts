@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { chartSpan, steps, withSample } from '../src/tabs/queues/chart';
-import { lane, readListed, readNews, reconcile, tell, unsettled, type Cards, type Listed, type News } from '../src/tabs/queues/flow';
+import { lane, readDropped, readListed, readNews, reconcile, tell, unsettled, type Cards, type Listed, type News } from '../src/tabs/queues/flow';
 import { gapText, notRecovered, processed, put, readEntry, type Line } from '../src/tabs/queues/letters';
 import { newTask, readTask, verdict } from '../src/tabs/queues/task';
 
@@ -131,4 +131,9 @@ describe('letters', () => {
     expect([gapText(3, 3), gapText(3, 5)].map((text) => text.split(' lost')[0])).toEqual(['Number 3 is', 'Numbers 3 to 5 are']);
     for (const reason of ['epoch', 'expired', 'overflow', '?']) expect(notRecovered(reason)).toMatch(/\.$/);
   });
+});
+
+test('what was dropped is counted, if it is a count of this queue', () => {
+  expect(readDropped({ queue: 'demo', n: 3 }, 'demo')).toBe(3);
+  for (const news of [null, 3, {}, { n: 3 }, { queue: 'orders', n: 3 }, { queue: 'demo', n: '3' }, { queue: 'demo', n: -1 }, { queue: 'demo', n: 0.5 }]) expect(readDropped(news, 'demo')).toBe(0);
 });

@@ -157,3 +157,8 @@ export function readNews(value: unknown): News | null {
 
 const short = (value: unknown): string => (typeof value === 'string' ? value.slice(0, 80) : '');
 const whole = (value: unknown): number => (Number.isSafeInteger(value) ? (value as number) : 0);
+
+/** readDropped reads a queue:dropped: how many messages of a queue had to make room. */
+export function readDropped(news: unknown, queue: string): number {
+  return isRecord(news) && news.queue === queue && Number.isSafeInteger(news.n) ? Math.max(0, news.n as number) : 0;
+}

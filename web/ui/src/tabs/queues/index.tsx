@@ -7,7 +7,7 @@ import { DeadLetters } from './dead';
 import { InboxPanel } from './inboxpanel';
 import { Lanes } from './lanes';
 import { Publisher } from './publisher';
-import { Queue } from './queue';
+import { messages, Queue } from './queue';
 import { Crew } from './crew';
 
 const refreshEvery = 500; // milliseconds, while the tab is seen
@@ -48,6 +48,11 @@ function Desk({ queue, link }: { queue: Queue; link: Link }) {
     <section ref={root} class="desk main" aria-label="The queue demo">
       <Charts queue={queue} />
       {queue.problem.value && <p class="notice" role="alert" data-testid="queue-problem">{queue.problem.value}</p>}
+      {queue.dropped.value > 0 && (
+        <p class="notice" role="status" data-testid="queue-dropped">
+          The queue is full: to make room for new ones, {messages(queue.dropped.value)} that waited longest {queue.dropped.value === 1 ? 'was' : 'were'} dropped.
+        </p>
+      )}
       <Gone link={link} />
       <Lanes queue={queue} />
       <p class="told" role="status" data-testid="queue-said">{queue.said.value}</p>

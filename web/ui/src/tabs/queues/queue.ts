@@ -6,7 +6,7 @@ import { name } from '../../profile';
 import { AnswerError, ask } from '../../room/protocol';
 import { Room } from '../../room/room';
 import { withSample, type Sample } from './chart';
-import { readListed, readNews, reconcile, tell, unsettled, type Cards, type Listed, type News, type Phase } from './flow';
+import { readDropped, readListed, readNews, reconcile, tell, unsettled, type Cards, type Listed, type News, type Phase } from './flow';
 import { Inbox } from './inbox';
 import { newTask, type Kind } from './task';
 import { Worker } from './worker';
@@ -42,6 +42,7 @@ export class Queue {
   readonly fixed = signal(false); // the workers digest poison
   readonly said = signal('');
   readonly problem = signal('');
+  readonly dropped = signal(0); // messages that had to make room since the page was opened
   readonly room: Room;
   readonly inbox: Inbox;
 
@@ -62,7 +63,11 @@ export class Queue {
       },
     }, meeting);
     this.inbox = new Inbox(this.socket, (data) => this.room.sendVolatile(data));
-    this.socket.on('connect', () => (this.last = ''));
+    this.socket.on('connect', () => {
+      this.last = '';
+      ask(this.socket, 'queue:admin', { op: 'watch', queue }).catch(() => {}); // without leave to it, nothing is told
+    });
+    this.socket.on('queue:dropped', (news: unknown) => (this.dropped.value += readDropped(news, queue)));
   }
 
   /** refresh asks the server for the numbers, and if they have changed for the messages. */
