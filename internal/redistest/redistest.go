@@ -82,7 +82,13 @@ func (s *Server) SetClock(d time.Duration) {
 	}
 }
 
-// binary returns the server's path, or skips the test.
+// Need skips the test where there is no redis-server, or fails it if ROOMCAST_TEST_REDIS is "required".
+func Need(t TB) {
+	t.Helper()
+	binary(t)
+}
+
+// binary returns the server's path, or ends the test as Need does.
 func binary(t TB) string {
 	t.Helper()
 	name := os.Getenv("REDIS_SERVER")

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/roomcast/roomcast/internal/redistest"
 )
 
 // TestMain lets the test's own program be the nodes.
@@ -21,9 +23,7 @@ func TestMain(m *testing.M) {
 
 // TestShort runs each scenario in short form.
 func TestShort(t *testing.T) {
-	if _, err := exec.LookPath("redis-server"); err != nil {
-		t.Skip("no redis-server here: install Redis 7")
-	}
+	redistest.Need(t)
 	for name, o := range map[string]options{
 		"jitter":           {clients: 60, rate: 20, duration: 2 * time.Second},
 		"avalanche":        {clients: 150, rate: 20},
@@ -45,12 +45,10 @@ func TestShort(t *testing.T) {
 
 // TestToxics has links to Redis that are slow, narrow, torn and cut up, by Toxiproxy.
 func TestToxics(t *testing.T) {
-	if _, err := exec.LookPath("redis-server"); err != nil {
-		t.Skip("no redis-server here: install Redis 7")
-	}
+	redistest.Need(t)
 	path := t.TempDir() + "/toxics"
 	if out, err := exec.Command("go", "build", "-C", "../toxics", "-o", path, ".").CombinedOutput(); err != nil {
-		t.Skipf("Toxiproxy can't be built here: %v: %s", err, out)
+		t.Fatalf("Toxiproxy can't be built here: %v: %s", err, out)
 	}
 	t.Setenv(toxicsEnv, path)
 	o := options{clients: 40, rate: 60, duration: 7 * time.Second, nodes: 3, maxLen: 1_000_000, only: "toxic", say: t.Logf}
@@ -65,8 +63,8 @@ func TestQueues(t *testing.T) {
 	for _, name := range []string{"queues-embedded", "queues-redis", "queues-everysec"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel() // most of it is waiting
-			if _, err := exec.LookPath("redis-server"); err != nil && name != "queues-embedded" {
-				t.Skip("no redis-server here: install Redis 7")
+			if name != "queues-embedded" {
+				redistest.Need(t)
 			}
 			o := options{clients: 32, nodes: 3, rate: 600, duration: 5 * time.Second, say: t.Logf}
 			if err := scenarios[name](o); err != nil {
