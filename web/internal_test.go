@@ -3,25 +3,18 @@ package web
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"log/slog"
-	"math/big"
-	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/roomcast/roomcast/engine"
+	"github.com/roomcast/roomcast/internal/testcert"
 	"github.com/roomcast/roomcast/server"
 	"github.com/roomcast/roomcast/server/servertest"
 )
@@ -119,47 +112,16 @@ func TestInternalRoutes(t *testing.T) {
 	}
 }
 
-// writeCertificate makes a certificate for 127.0.0.1 with that name.
-func writeCertificate(t *testing.T, dir, name string) (certFile, keyFile string) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	certFile, keyFile = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	for file, block := range map[string]*pem.Block{
-		certFile: {Type: "CERTIFICATE", Bytes: der}, keyFile: {Type: "PRIVATE KEY", Bytes: private},
-	} {
-		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return certFile, keyFile
-}
-
 func TestChangedCertificateIsTakenUp(t *testing.T) {
 	dir := t.TempDir()
-	certFile, keyFile := writeCertificate(t, dir, "first")
+	certFile, keyFile := testcert.Write(t, dir, testcert.New(t, "first"))
 	var log bytes.Buffer
 	c, err := LoadCertificate(certFile, keyFile, slog.New(slog.NewTextHandler(&log, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	name := func() string { return c.current().Leaf.Subject.CommonName }
-	writeCertificate(t, dir, "second")
+	testcert.Write(t, dir, testcert.New(t, "second"))
 	later := time.Now().Add(time.Hour)
 	if err := os.Chtimes(certFile, later, later); err != nil {
 		t.Fatal(err)
@@ -183,7 +145,7 @@ func TestChangedCertificateIsTakenUp(t *testing.T) {
 // Polling may come over HTTP/2; WebSocket handshakes come over HTTP/1.1, since
 // nothing else is offered to them.
 func TestTLS(t *testing.T) {
-	certFile, keyFile := writeCertificate(t, t.TempDir(), "test")
+	certFile, keyFile := testcert.Write(t, t.TempDir(), testcert.New(t, "test"))
 	c, err := LoadCertificate(certFile, keyFile, nil)
 	if err != nil {
 		t.Fatal(err)

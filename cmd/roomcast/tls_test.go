@@ -2,63 +2,25 @@ package main
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/pem"
-	"math/big"
-	"net"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/quic-go/quic-go/http3"
 	"github.com/quic-go/webtransport-go"
-)
 
-// certificate makes a certificate for 127.0.0.1, and a pool that trusts it.
-func certificate(t *testing.T) (certFile, keyFile string, pool *x509.CertPool) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
-	}
-	cert, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	write := func(name, kind string, der []byte) string {
-		name = filepath.Join(t.TempDir(), name)
-		if err := os.WriteFile(name, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return name
-	}
-	pool = x509.NewCertPool()
-	parsed, err := x509.ParseCertificate(cert)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pool.AddCert(parsed)
-	return write("cert.pem", "CERTIFICATE", cert), write("key.pem", "PRIVATE KEY", private), pool
-}
+	"github.com/roomcast/roomcast/internal/testcert"
+)
 
 // WebTransport comes over UDP on the same port, and passes through Gin.
 func TestWebTransport(t *testing.T) {
-	certFile, keyFile, pool := certificate(t)
+	cert := testcert.New(t, "test")
+	certFile, keyFile := testcert.Write(t, t.TempDir(), cert)
+	pool := x509.NewCertPool()
+	pool.AddCert(cert.Leaf)
 	p := serveProcess(t, "--demo", "--tls-cert="+certFile, "--tls-key="+keyFile, "--webtransport")
 	url := strings.Replace(p.public, "http:", "https:", 1) + "/socket.io/?EIO=4&transport="
 

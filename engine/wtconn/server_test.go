@@ -2,17 +2,12 @@ package wtconn_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
-	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -26,6 +21,7 @@ import (
 	"github.com/quic-go/webtransport-go"
 	"github.com/roomcast/roomcast/engine"
 	"github.com/roomcast/roomcast/engine/wtconn"
+	"github.com/roomcast/roomcast/internal/testcert"
 	"go.uber.org/goleak"
 )
 
@@ -78,7 +74,7 @@ func start(t *testing.T, cfg engine.Config, wrap func(http.Handler) http.Handler
 func startWith(t *testing.T, wtCfg wtconn.Config, cfg engine.Config, wrap func(http.Handler) http.Handler) *host {
 	t.Helper()
 	h := &host{T: t, upper: newUpper()}
-	wtCfg.TLS = &tls.Config{Certificates: []tls.Certificate{certificate(t)}}
+	wtCfg.TLS = &tls.Config{Certificates: []tls.Certificate{testcert.New(t, "test")}}
 	wtCfg.Logger = slog.New(slog.DiscardHandler)
 	wt := wtconn.NewServer(wtCfg)
 	cfg.Handler, cfg.WebTransport, cfg.Logger = h.upper, wt, slog.New(slog.DiscardHandler)
@@ -488,24 +484,4 @@ func TestMaxConns(t *testing.T) {
 	}
 	c.write(false, "4hello")
 	c.expect("4hello")
-}
-
-// certificate is a self-signed one for 127.0.0.1.
-func certificate(t *testing.T) tls.Certificate {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tmpl := &x509.Certificate{
-		SerialNumber: big.NewInt(1),
-		NotBefore:    time.Now().Add(-time.Hour),
-		NotAfter:     time.Now().Add(time.Hour),
-		IPAddresses:  []net.IP{net.IPv4(127, 0, 0, 1)},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
