@@ -107,6 +107,15 @@ func (b *Batch) Size() int { return b.size }
 // cost is what b counts against the byte limit of a queue.
 func (b *Batch) cost() int { return b.size + 16*len(b.packets) }
 
+// Shared returns the bytes in the form w of a batch that is for many and small enough to be
+// copied, for who writes nothing beside it; of others nil. They must not be changed.
+func (b *Batch) Shared(w Wire) []byte {
+	if b.cache == nil || b.size >= large {
+		return nil
+	}
+	return b.wire(w)
+}
+
 // wire returns the cached bytes of a shared batch.
 func (b *Batch) wire(w Wire) []byte {
 	if p := b.cache[w].Load(); p != nil {

@@ -6,7 +6,6 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/gobwas/ws"
@@ -30,7 +29,7 @@ const linger = time.Second
 // Serve is owed also to a Conn that was closed before: it releases it.
 type Conn struct {
 	nc  net.Conn
-	raw syscall.RawConn // nil where nc can't be used without blocking
+	fd  int // nc's descriptor; noFD where nc can't be used without blocking
 	cfg *Config
 
 	wire    engine.Wire
@@ -56,7 +55,7 @@ type Conn struct {
 	turn sync.Mutex
 	half bool   // out is half written: nothing may come in between
 	head []byte // rest of half written control frames
-	shut bool   // the close frame is written
+	shut bool   // the close frame is written, or nc closed
 
 	control control
 }
@@ -76,10 +75,8 @@ var _ engine.Conn = (*Conn)(nil)
 
 // newConn takes over nc. first are bytes that have been read from it already.
 func newConn(nc net.Conn, cfg *Config, w engine.Wire, deflate bool, first []byte) (*Conn, error) {
-	c := &Conn{nc: nc, cfg: cfg, wire: w, deflate: deflate, held: first}
-	var err error
-	c.raw, err = rawConn(nc)
-	return c, err
+	fd, err := descriptor(nc)
+	return &Conn{nc: nc, fd: fd, cfg: cfg, wire: w, deflate: deflate, held: first}, err
 }
 
 // wire is the form of batches for a peer.
@@ -96,10 +93,10 @@ func (c *Conn) Serve(sink engine.Sink) error {
 	renew := false
 	defer func() {
 		if !renew {
-			c.nc.Close()
+			c.free()
 		}
 	}()
-	if c.raw != nil {
+	if c.fd != noFD {
 		if renew = c.serveRaw(); renew {
 			return engine.ErrRenew
 		}
@@ -121,10 +118,19 @@ func (c *Conn) Serve(sink engine.Sink) error {
 	}
 }
 
+// free closes nc. It has the turn, so that nobody writes to its descriptor
+// when that has become another connection's.
+func (c *Conn) free() {
+	c.turn.Lock()
+	defer c.turn.Unlock()
+	c.shut, c.head = true, nil
+	c.nc.Close()
+}
+
 // Close implements engine.Conn: it sends an empty close frame, which the peer
 // sees as 1005. A Drain that blocks is interrupted; its frames are lost.
 func (c *Conn) Close() error {
-	if c.close(0) && c.raw == nil {
+	if c.close(0) && c.fd == noFD {
 		// When the reader is in a sink that doesn't return, this cuts the line.
 		time.AfterFunc(linger, func() { c.nc.Close() })
 	}
@@ -137,7 +143,7 @@ func (c *Conn) close(code ws.StatusCode) bool {
 		return false
 	}
 	c.control.close(code)
-	if c.raw == nil {
+	if c.fd == noFD {
 		// Writing might block: that is for the reader, whom this wakes.
 		c.nc.SetReadDeadline(past)
 		c.nc.SetWriteDeadline(past)
@@ -151,6 +157,9 @@ func (c *Conn) close(code ws.StatusCode) bool {
 	}
 	return true
 }
+
+// noFD is the descriptor of a net.Conn that has none.
+const noFD = -1
 
 // past is a deadline that wakes who waits.
 var past = time.Unix(1, 0)

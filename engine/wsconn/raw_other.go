@@ -7,8 +7,8 @@ import (
 	"syscall"
 )
 
-// rawConn returns nil: connections are used in the blocking way here.
-func rawConn(net.Conn) (syscall.RawConn, error) { return nil, nil }
+// descriptor returns none: connections are used in the blocking way here.
+func descriptor(net.Conn) (int, error) { return noFD, nil }
 
 func (c *Conn) serveRaw() (renew bool) { return false }
 

@@ -4,19 +4,25 @@ package wsconn
 
 import (
 	"net"
-	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
-// rawConn returns access to nc's descriptor, nil if it has none.
-func rawConn(nc net.Conn) (syscall.RawConn, error) {
+// descriptor returns nc's descriptor, which is valid until nc is closed, or noFD
+// if it has none.
+func descriptor(nc net.Conn) (fd int, err error) {
 	sc, ok := nc.(syscall.Conn)
 	if !ok {
-		return nil, nil
+		return noFD, nil
 	}
-	return sc.SyscallConn()
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return noFD, err
+	}
+	fd = noFD
+	err = raw.Control(func(n uintptr) { fd = int(n) })
+	return fd, err
 }
 
 // serveRaw reads with a single call of RawConn.Read for the life of the
@@ -26,7 +32,9 @@ func rawConn(nc net.Conn) (syscall.RawConn, error) {
 // a new call of RawConn.Read reads before it parks.
 func (c *Conn) serveRaw() (renew bool) {
 	if c.takeFirst() {
-		c.raw.Read(c.readable) // its error is Close's deadline
+		if raw, err := c.nc.(syscall.Conn).SyscallConn(); err == nil {
+			raw.Read(c.readable) // its error is Close's deadline
+		}
 	}
 	renew = c.stack == renewStack
 	if renew {
@@ -111,67 +119,38 @@ func read(fd int, p []byte) (n int, err error) {
 	}
 }
 
-// gather is a write under way. It is pooled with its function, which would
-// else be allocated for each write.
-type gather struct {
-	bufs [][]byte
-	n    int
-	err  error
-	f    func(fd uintptr) bool
-}
-
-var gathers = sync.Pool{New: func() any {
-	g := new(gather)
-	g.f = g.write
-	return g
-}}
-
-// writeRaw writes what the kernel takes of bufs without blocking.
-func (c *Conn) writeRaw(bufs [][]byte) (n int, err error) {
-	g := gathers.Get().(*gather)
-	g.bufs = bufs
-	if err = c.raw.Write(g.f); err == nil {
-		err = g.err
-	}
-	n = g.n
-	g.bufs, g.n, g.err = nil, 0, nil
-	gathers.Put(g)
-	return n, err
-}
-
 // maxIovecs is IOV_MAX.
 const maxIovecs = 1024
 
-// write always reports true, so that RawConn.Write doesn't wait.
-func (g *gather) write(fd uintptr) bool {
-	for len(g.bufs) > 0 {
-		bufs := g.bufs[:min(len(g.bufs), maxIovecs)]
+// writeRaw writes what the kernel takes of bufs without blocking. The caller has the turn,
+// and has seen that nc isn't closed.
+func (c *Conn) writeRaw(bufs [][]byte) (n int, err error) {
+	for len(bufs) > 0 {
+		some := bufs[:min(len(bufs), maxIovecs)]
 		size := 0
-		for _, b := range bufs {
+		for _, b := range some {
 			size += len(b)
 		}
-		var n int
-		var err error
-		if len(bufs) == 1 {
-			n, err = sysWrite(int(fd), bufs[0])
+		var k int
+		if len(some) == 1 {
+			k, err = sysWrite(c.fd, some[0])
 		} else {
-			n, err = unix.Writev(int(fd), bufs)
+			k, err = unix.Writev(c.fd, some)
 		}
 		switch err {
 		case nil:
 		case syscall.EINTR:
 			continue
 		case syscall.EAGAIN:
-			return true
+			return n, nil
 		default:
-			g.err = err
-			return true
+			return n, err
 		}
-		g.n += n
-		if n < size {
-			return true
+		n += k
+		if k < size {
+			break
 		}
-		g.bufs = g.bufs[len(bufs):]
+		bufs = bufs[len(some):]
 	}
-	return true
+	return n, nil
 }

@@ -16,18 +16,22 @@ func (c *Conn) Write(batches []*engine.Batch) (done bool, err error) {
 	if c.closed.Load() {
 		return true, ErrClosed
 	}
-	out := engine.NewOutput()
-	if c.raw == nil {
-		c.encode(out, batches)
-		c.out = out
+	if c.fd == noFD {
+		c.out = engine.NewOutput()
+		c.encode(c.out, batches)
 		return false, nil
 	}
 	c.turn.Lock()
 	defer c.release()
 	if err := c.writable(); err != nil {
-		out.Release()
 		return true, err
 	}
+	if len(batches) == 1 && c.head == nil && !c.deflate {
+		if b := batches[0].Shared(c.wire); b != nil {
+			return c.writeShared(b)
+		}
+	}
+	out := engine.NewOutput()
 	if c.head != nil {
 		out.AddBytes(c.head)
 		c.head = nil
@@ -47,6 +51,21 @@ func (c *Conn) Write(batches []*engine.Batch) (done bool, err error) {
 	return false, nil
 }
 
+// writeShared writes what most broadcasts are: bytes that all receivers share.
+func (c *Conn) writeShared(b []byte) (done bool, err error) {
+	n, err := c.writeRaw([][]byte{b})
+	switch {
+	case err != nil:
+		c.half = true
+		return true, err
+	case n == len(b):
+		return true, nil
+	}
+	c.out, c.half = engine.NewOutput(), true
+	c.out.AddBytes(b[n:])
+	return false, nil
+}
+
 // Drain implements engine.Conn. It fails with a timeout after Config.WriteTimeout.
 func (c *Conn) Drain() error {
 	out := c.out
@@ -57,7 +76,7 @@ func (c *Conn) Drain() error {
 	defer out.Release()
 	c.turn.Lock()
 	defer c.release()
-	if c.raw == nil {
+	if c.fd == noFD {
 		if err := c.writable(); err != nil {
 			return err
 		}
@@ -115,9 +134,6 @@ func (c *Conn) writeBlocking(bufs net.Buffers) error {
 		return err
 	}
 	c.half = false
-	if c.raw != nil {
-		c.setWriteTimeout(0) // a deadline that has passed would fail Write
-	}
 	return nil
 }
 
@@ -151,10 +167,7 @@ func (c *Conn) flushControl() (stuck bool) {
 	if c.shut {
 		return false
 	}
-	if c.raw != nil {
-		if last {
-			c.setWriteTimeout(0) // Close may have set one to wake Drain
-		}
+	if c.fd != noFD {
 		c.head = b
 		stuck = !c.flushHead()
 	} else {
