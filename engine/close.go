@@ -14,7 +14,7 @@ func (s *Session) Close() (ended bool) {
 	}
 	s.state.Store(stateClosing)
 	flush := s.release()
-	now := !flush && !s.flushing && s.queue == nil && (s.conn != nil || s.poll.held)
+	now := !flush && !s.flushing && s.queue.empty() && (s.conn != nil || s.poll.held)
 	if !now && s.poll != nil {
 		p := s.poll
 		p.timer = time.AfterFunc(closingTimeout, func() { s.finish(ForcedClose, nil) })

@@ -25,7 +25,7 @@ func (s *Session) Uncork() {
 	s.mu.Lock()
 	s.corks--
 	flush := s.corks == 0 && s.release()
-	if s.corks > 0 && s.queue != nil && !s.flushing {
+	if s.corks > 0 && !s.queue.empty() && !s.flushing {
 		s.armCork() // for what Gather has left to this one
 	}
 	s.mu.Unlock()
@@ -48,7 +48,7 @@ func (s *Session) Push() {
 // that may take its time.
 func (s *Session) Hold() {
 	s.mu.Lock()
-	if s.corks > 0 && s.queue != nil && !s.flushing {
+	if s.corks > 0 && !s.queue.empty() && !s.flushing {
 		s.armCork()
 	}
 	s.mu.Unlock()

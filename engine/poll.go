@@ -28,7 +28,7 @@ type poll struct {
 
 // wakeFor has the held GET answer with what is queued.
 func (p *poll) wakeFor(s *Session) {
-	if s.queue != nil {
+	if !s.queue.empty() {
 		p.wakeUp()
 	}
 }
@@ -118,7 +118,7 @@ func (s *Session) get(w http.ResponseWriter, r *http.Request, p *poll) {
 }
 
 // idle reports whether a GET has nothing to answer. s.mu is held.
-func (s *Session) idle() bool { return s.queue == nil && s.state.Load() == stateOpen }
+func (s *Session) idle() bool { return s.queue.empty() && s.state.Load() == stateOpen }
 
 // hold has a GET wait until it is woken, or for limit if that isn't 0. It
 // reports whether the client has gone. s.mu is held before and after.
@@ -160,17 +160,17 @@ func (s *Session) left(p *poll) {
 // answer writes the response to a GET. s.mu is held, and released here.
 func (s *Session) answer(w http.ResponseWriter, r *http.Request, p *poll) {
 	over := false
-	var q *queue
+	var q queue
 	var list []*Batch
 	var one [1]*Batch
 	switch {
 	case p.answer != nil: // the session has ended, or left polling
 		one[0] = p.answer
 		list = one[:]
-	case s.queue != nil:
+	case !s.queue.empty():
 		q = s.take()
 		s.flying = load{} // from here on the client has them, or loses the session
-		list = q.list
+		list = q.batches(&one)
 	case s.state.Load() == stateClosing:
 		list, over = leaveAnswer, true
 	default:
@@ -181,8 +181,8 @@ func (s *Session) answer(w http.ResponseWriter, r *http.Request, p *poll) {
 		s.finish(ForcedClose, nil)
 	}
 	err := s.respond(w, r, p, list)
-	if q != nil {
-		s.server.stats.wrote(s, q)
+	if !q.empty() {
+		s.server.stats.wrote(s, list)
 		q.release()
 	}
 	if err != nil {

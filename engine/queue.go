@@ -2,17 +2,53 @@ package engine
 
 import "sync"
 
-// queue is a pooled list of batches that wait to be written.
-type queue struct{ list []*Batch }
+// queue holds batches in order. Most hold one at most, which takes no list.
+type queue struct {
+	one  *Batch // if it is the only one
+	many *list
+}
+
+// list is a pooled list of batches.
+type list struct{ batches []*Batch }
+
+var lists = sync.Pool{New: func() any { return &list{make([]*Batch, 0, 8)} }}
 
 // load is what a queue holds, counted against the limits.
 type load struct{ packets, bytes int32 }
 
-var queues = sync.Pool{New: func() any { return &queue{make([]*Batch, 0, 8)} }}
+func (q *queue) empty() bool { return q.one == nil && q.many == nil }
+
+func (q *queue) push(b *Batch) {
+	switch {
+	case q.many != nil:
+		q.many.batches = append(q.many.batches, b)
+	case q.one != nil:
+		q.many = lists.Get().(*list)
+		q.many.batches = append(q.many.batches, q.one, b)
+		q.one = nil
+	default:
+		q.one = b
+	}
+}
+
+// batches returns what q holds. If that is one batch, it is put into slot.
+func (q *queue) batches(slot *[1]*Batch) []*Batch {
+	if q.many != nil {
+		return q.many.batches
+	}
+	slot[0] = q.one
+	return slot[:]
+}
 
 // written releases q, whose batches were written.
 func (q *queue) written() {
-	for _, b := range q.list {
+	if q.many == nil {
+		if q.one.again {
+			q.one.Release()
+		}
+		return
+	}
+	for _, b := range q.many.batches {
 		if b.again {
 			b.Release()
 		}
@@ -21,12 +57,11 @@ func (q *queue) written() {
 }
 
 func (q *queue) release() {
-	if cap(q.list) > 1024 {
-		return
+	if l := q.many; l != nil && cap(l.batches) <= 1024 {
+		clear(l.batches)
+		l.batches = l.batches[:0]
+		lists.Put(l)
 	}
-	clear(q.list)
-	q.list = q.list[:0]
-	queues.Put(q)
 }
 
 // Append queues b without writing it. It reports whether the caller must call
@@ -111,10 +146,7 @@ func (s *Session) push(b *Batch) (ok bool) {
 		(int(total.packets+packets) > cfg.MaxQueuedPackets || int(total.bytes)+int(size) > cfg.MaxQueuedBytes) {
 		return false
 	}
-	if s.queue == nil {
-		s.queue = queues.Get().(*queue)
-	}
-	s.queue.list = append(s.queue.list, b)
+	s.queue.push(b)
 	s.held.packets += packets
 	s.held.bytes += size
 	return true
@@ -124,7 +156,7 @@ func (s *Session) push(b *Batch) (ok bool) {
 // by a cork, arm says whether its timer is armed.
 func (s *Session) claim(arm bool) bool {
 	switch {
-	case s.flushing || s.queue == nil:
+	case s.flushing || s.queue.empty():
 		return false
 	case s.corks > 0 && !s.held.much():
 		if arm {
@@ -139,9 +171,9 @@ func (s *Session) claim(arm bool) bool {
 }
 
 // take empties the queue. The caller releases it when it is written.
-func (s *Session) take() *queue {
+func (s *Session) take() queue {
 	q := s.queue
-	s.queue = nil
+	s.queue = queue{}
 	s.flying, s.held = s.held, load{}
 	s.disarmCork()
 	return q
@@ -149,20 +181,20 @@ func (s *Session) take() *queue {
 
 // drop forgets what is queued.
 func (s *Session) drop() {
-	if q := s.take(); q != nil {
-		q.release()
-	}
+	q := s.take()
+	q.release()
 	s.flying = load{}
 }
 
 // Flush writes all that is queued, without blocking. Only for who was told to.
 func (s *Session) Flush() {
 	s.mu.Lock()
-	for s.conn != nil && s.queue != nil {
+	for s.conn != nil && !s.queue.empty() {
 		q, conn := s.take(), s.conn
 		s.mu.Unlock()
 
-		done, err := conn.Write(q.list)
+		batches := q.batches(&s.single)
+		done, err := conn.Write(batches)
 		switch {
 		case err != nil:
 			q.release()
@@ -172,15 +204,15 @@ func (s *Session) Flush() {
 			s.mu.Lock()
 			s.blocked = true
 			s.mu.Unlock()
-			s.server.tasks.run(func() { s.drain(conn, q) })
+			s.drainLater(conn, q, batches)
 			return
 		default:
-			s.server.stats.wrote(s, q)
+			s.server.stats.wrote(s, batches)
 			q.written()
 		}
 
 		s.mu.Lock()
-		s.flying = load{}
+		s.flying, s.single[0] = load{}, nil
 	}
 	s.flushing = false
 	if s.poll != nil {
@@ -193,10 +225,15 @@ func (s *Session) Flush() {
 	}
 }
 
+// drainLater runs drain on a goroutine of its own. Its arguments go to the heap, Flush's don't.
+func (s *Session) drainLater(conn Conn, q queue, batches []*Batch) {
+	s.server.tasks.run(func() { s.drain(conn, q, batches) })
+}
+
 // drain waits until the connection has taken what it left, and flushes on.
-func (s *Session) drain(conn Conn, q *queue) {
+func (s *Session) drain(conn Conn, q queue, batches []*Batch) {
 	err := conn.Drain()
-	s.server.stats.wrote(s, q)
+	s.server.stats.wrote(s, batches)
 	q.release()
 	if err != nil {
 		s.finish(TransportError, err)
@@ -204,7 +241,7 @@ func (s *Session) drain(conn Conn, q *queue) {
 	}
 	s.mu.Lock()
 	s.blocked = false
-	s.flying = load{}
+	s.flying, s.single[0] = load{}, nil
 	s.mu.Unlock()
 	s.Flush()
 }

@@ -76,35 +76,37 @@ const (
 // Who appends to it may have to flush it; see Append. Methods may be called
 // from any goroutine.
 type Session struct {
-	server  *Server
+	// What a broadcast touches of each of its receivers lies together, in few cache lines.
+	server   *Server
+	state    atomic.Uint32
+	rev      uint8
+	shard    uint8 // of Server.flushers
+	cell     uint8 // of a Counter
+	mu       sync.Mutex
+	flushing bool       // somebody has to flush, or does
+	blocked  bool       // conn.Write left something to Drain
+	full     bool       // the queue overflowed
+	inside   bool       // a reader is handing over to recv
+	queue    queue      // what waits to be written
+	held     load       // in queue
+	flying   load       // taken from queue, being written
+	conn     Conn       // nil while polling; once set, it stays
+	single   [1]*Batch  // of who flushes: a batch that is written by itself
+	poll     *poll      // nil unless polling
+	cork     *corkTimer // armed while queue holds what a cork gathered
+	corks    int32
+	late     bool // a reader was inside when the heartbeat's deadline passed
+	told     bool // Closed was called, or is about to be
+
 	id      string
 	request Request
 	recv    Receiver
-	rev     uint8
-	shard   uint8 // of Server.flushers
-	cell    uint8 // of a Counter
 
-	state atomic.Uint32
-	beat  atomic.Uint32 // of the heartbeat: quiet, waiting, rearmed
+	beat    atomic.Uint32 // of the heartbeat: quiet, waiting, rearmed
+	rmu     sync.Mutex    // held while something is handed to recv; taken before mu
+	control int64         // see paced; guarded by rmu
 
-	rmu     sync.Mutex // held while something is handed to recv; taken before mu
-	control int64      // see paced; guarded by rmu
-
-	mu       sync.Mutex
-	queue    *queue // what waits to be written; nil if nothing does
-	held     load   // in queue
-	flying   load   // taken from queue, being written
-	conn     Conn   // nil while polling; once set, it stays
-	poll     *poll  // nil unless polling
 	cand     *candidate
-	cork     *corkTimer // armed while queue holds what a cork gathered
-	corks    int32
-	flushing bool // somebody has to flush, or does
-	blocked  bool // conn.Write left something to Drain
-	full     bool // the queue overflowed
-	inside   bool // a reader is handing over to recv
-	late     bool // and was, when the heartbeat's deadline passed
-	told     bool // Closed was called, or is about to be
 	end      *ending
 	done     chan struct{}
 	origin   string

@@ -91,9 +91,9 @@ func (st *Stats) reject(r Rejection) { st.rejected[r].Add(1) }
 func (st *Stats) refused(code int)   { st.rejected[code].Add(1) }
 
 // wrote counts what was written.
-func (st *Stats) wrote(s *Session, q *queue) {
+func (st *Stats) wrote(s *Session, batches []*Batch) {
 	packets, size := 0, 0
-	for _, b := range q.list {
+	for _, b := range batches {
 		packets += len(b.packets)
 		size += b.size
 	}

@@ -121,7 +121,7 @@ func (c *candidate) upgrade() bool {
 func (s *Session) moved() {
 	s.mu.Lock()
 	flush := s.claim(true)
-	over := !flush && s.state.Load() == stateClosing && !s.flushing && s.queue == nil
+	over := !flush && s.state.Load() == stateClosing && !s.flushing && s.queue.empty()
 	s.mu.Unlock()
 	switch {
 	case flush:
