@@ -7,9 +7,12 @@ import "sync"
 // Fanout is ready; reuse it after Commit. All sessions are of one server.
 type Fanout struct {
 	server *Server
-	shards [][]*Session
+	shards *shards // nil while there are none
 	n      int
 }
+
+// shards are sessions by their flusher. They are pooled.
+type shards [][]*Session
 
 // inline is up to how many sessions Commit flushes by itself.
 const inline = 2
@@ -19,15 +22,21 @@ func (f *Fanout) Add(s *Session) {
 	if f.server != s.server {
 		f.Commit()
 		f.server = s.server
-		f.shards = make([][]*Session, len(s.server.flushers))
 	}
-	f.shards[s.shard] = append(f.shards[s.shard], s)
+	if f.shards == nil {
+		f.shards = f.server.shards.Get().(*shards)
+	}
+	of := &(*f.shards)[s.shard]
+	*of = append(*of, s)
 	f.n++
 }
 
 // Commit has all that were added flushed.
 func (f *Fanout) Commit() {
-	for i, sessions := range f.shards {
+	if f.shards == nil {
+		return
+	}
+	for i, sessions := range *f.shards {
 		switch {
 		case len(sessions) == 0:
 			continue
@@ -39,10 +48,16 @@ func (f *Fanout) Commit() {
 			f.server.flushers[i].add(sessions)
 		}
 		clear(sessions)
-		f.shards[i] = sessions[:0]
+		(*f.shards)[i] = sessions[:0]
 	}
-	f.n = 0
+	if f.n <= maxKept {
+		f.server.shards.Put(f.shards)
+	}
+	f.shards, f.n = nil, 0
 }
+
+// maxKept is the length up to which lists of sessions are kept for the next broadcast.
+const maxKept = 1 << 16
 
 // flusher flushes the sessions of one shard. Its goroutine lives while there
 // are any. A session is in it once at most, so what later broadcasts append to
@@ -84,7 +99,7 @@ func (f *flusher) run() {
 		}
 		clear(batch)
 		f.mu.Lock()
-		if cap(batch) <= 1<<16 {
+		if cap(batch) <= maxKept {
 			f.spare = batch[:0]
 		}
 		f.mu.Unlock()

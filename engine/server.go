@@ -33,6 +33,7 @@ type Server struct {
 	wheel      *wheel
 	flushers   []flusher
 	shard      atomic.Uint32
+	shards     sync.Pool // of *shards
 	tasks      tasks
 	corkTimers sync.Pool // of *corkTimer
 	stats      Stats
@@ -69,6 +70,10 @@ func New(cfg Config) *Server {
 	srv.wheel = newWheel(srv)
 	for i := range srv.flushers {
 		srv.flushers[i].server = srv
+	}
+	srv.shards.New = func() any {
+		sh := make(shards, len(srv.flushers))
+		return &sh
 	}
 	for _, t := range cfg.Transports {
 		srv.openTail[t] = srv.tail(t)
