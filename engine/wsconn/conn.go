@@ -39,6 +39,18 @@ type Conn struct {
 	// What readable knows of the goroutine that it runs on.
 	stack stack
 
+	// turn is the right to write to nc, and to close it where it has a descriptor. It is only
+	// ever waited for where blocking is allowed, or where its holder can't block.
+	turn sync.Mutex
+	half bool   // out is half written: nothing may come in between
+	shut bool   // the close frame is written, or nc closed
+	head []byte // rest of half written control frames
+
+	// out is what Write left for Drain. Only for these two.
+	out *engine.Output
+
+	control control
+
 	// Used by the goroutine in Serve only.
 	sink  engine.Sink
 	err   error    // why reading ended
@@ -46,18 +58,6 @@ type Conn struct {
 	large *large   // payload of a large frame
 	msg   *message // fragments that have come
 	full  int64    // when pace's bucket is full again, in Unix nanoseconds
-
-	// out is what Write left for Drain. Only for these two.
-	out *engine.Output
-
-	// turn is the right to write to nc. It is only ever waited for where
-	// blocking is allowed, or where its holder can't block.
-	turn sync.Mutex
-	half bool   // out is half written: nothing may come in between
-	head []byte // rest of half written control frames
-	shut bool   // the close frame is written, or nc closed
-
-	control control
 }
 
 // stack is the state of the goroutine that reads. Handling a message makes its
@@ -118,12 +118,14 @@ func (c *Conn) Serve(sink engine.Sink) error {
 	}
 }
 
-// free closes nc. It has the turn, so that nobody writes to its descriptor
-// when that has become another connection's.
+// free closes nc. It has the turn where descriptors are written to, so that nobody
+// does when fd has become another connection's.
 func (c *Conn) free() {
-	c.turn.Lock()
-	defer c.turn.Unlock()
-	c.shut, c.head = true, nil
+	if c.fd != noFD {
+		c.turn.Lock()
+		defer c.turn.Unlock()
+		c.shut, c.head = true, nil
+	}
 	c.nc.Close()
 }
 

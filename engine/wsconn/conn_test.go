@@ -134,6 +134,73 @@ func TestCloseIdle(t *testing.T) {
 	})
 }
 
+// TestFreed: a Conn whose connection has ended doesn't write to the one that has got its
+// descriptor's number since.
+func TestFreed(t *testing.T) {
+	c, client := pair(t, "raw", Config{})
+	done := serve(c, &record{})
+	client.Close()
+	if err := <-done; err != io.EOF {
+		t.Fatal(err)
+	}
+	other, client := pair(t, "raw", Config{})
+	for range 8 {
+		if other.fd == c.fd {
+			break
+		}
+		other, client = pair(t, "raw", Config{})
+	}
+	if other.fd != c.fd {
+		t.Skipf("descriptor %d isn't used again", c.fd)
+	}
+	for _, shared := range []bool{true, false} {
+		if done, err := c.Write([]*engine.Batch{engine.NewBatch(shared, msg("lost"))}); !done || err == nil {
+			t.Errorf("written to a connection that has ended: done %v, error %v", done, err)
+		}
+	}
+	c.control.pong([]byte("lost"))
+	c.Close()
+	if err := send(other, msg("right")); err != nil {
+		t.Fatal(err)
+	}
+	if f, err := ws.ReadFrame(client); err != nil || string(f.Payload) != "4right" {
+		t.Errorf("the other connection got %q, %v", f.Payload, err)
+	}
+}
+
+// TestShared fills the kernel's buffers with a batch that many share: what is left of it comes, too.
+func TestShared(t *testing.T) {
+	both(t, func(t *testing.T, kind string) {
+		c, client := pair(t, kind, Config{})
+		payload := strings.Repeat("0123456789abcdef", 512)
+		b := engine.NewBatch(true, msg(payload))
+		n, done := 0, true
+		for done && (kind == "raw" || n == 0) {
+			var err error
+			if done, err = c.Write([]*engine.Batch{b}); err != nil {
+				t.Fatal(err)
+			}
+			n++
+		}
+		drained := make(chan error, 1)
+		go func() { drained <- c.Drain() }()
+		for i := range n {
+			if f, err := ws.ReadFrame(client); err != nil || string(f.Payload) != "4"+payload {
+				t.Fatalf("frame %d of %d has %d bytes, error %v", i, n, len(f.Payload), err)
+			}
+		}
+		if err := <-drained; err != nil {
+			t.Fatal(err)
+		}
+		if err := send(c, msg("end")); err != nil {
+			t.Fatal(err)
+		}
+		if f, err := ws.ReadFrame(client); err != nil || string(f.Payload) != "4end" {
+			t.Errorf("got %q, %v", f.Payload, err)
+		}
+	})
+}
+
 // TestCloseBeforeServe: Serve releases also what was closed before, and does
 // not ask to be called again.
 func TestCloseBeforeServe(t *testing.T) {
