@@ -83,7 +83,7 @@ func appended(c *queues.AppendCall, cmd *command) {
 // appendEntry appends what the script takes of an entry.
 func appendEntry(args []any, e *queues.Entry) []any {
 	c := content{id: e.ID, topic: e.Topic, headers: e.Headers, payload: e.Payload}
-	flags, body := c.body()
+	flags, body := c.appendBody(make([]byte, 0, c.size()))
 	if e.Existing {
 		flags |= flagExisting
 	}

@@ -27,9 +27,11 @@ type content struct {
 	payload   queues.Payload
 }
 
-// body packs a content, and says by flags what is in it.
-func (c *content) body() (flags byte, b []byte) {
-	b = make([]byte, 0, c.payload.Size()+len(c.id)+len(c.topic)+8)
+// size is about how long a body is.
+func (c *content) size() int { return c.payload.Size() + len(c.id) + len(c.topic) + 8 }
+
+// appendBody packs a content, and says by flags what is in it.
+func (c *content) appendBody(b []byte) (flags byte, _ []byte) {
 	if c.id != "" {
 		flags |= flagID
 		b = appendString(b, c.id)
@@ -142,8 +144,9 @@ func (r *reader) content(flags byte) (c content) {
 // parseRecord reads a message of a queue. Its payload aliases b.
 func parseRecord(queue string, seq uint64, b []byte) (*queues.Message, error) {
 	r := &reader{b: b}
+	stored := at(r.fixed(6))
 	flags := byte(r.fixed(1))
-	m := &queues.Message{Queue: queue, Seq: seq, Priority: int(flags & 3), Stored: at(r.fixed(6))}
+	m := &queues.Message{Queue: queue, Seq: seq, Priority: int(flags & 3), Stored: stored}
 	r.fixed(4) // the size
 	if flags&flagTTL != 0 {
 		r.fixed(6)
@@ -174,13 +177,14 @@ type tries struct {
 
 func parseTries(b []byte) (t tries, err error) {
 	r := &reader{b: b}
-	r.fixed(2) // state and flags
+	r.fixed(1 + 4) // flags and size
 	t.fence = r.fixed(7)
+	r.fixed(1) // state
 	t.attempt, t.failures = int(r.fixed(4)), int(r.fixed(4))
-	r.fixed(4 + 6) // size and grace
-	r.take(r.fixed(1))
+	r.fixed(6) // grace
 	t.node = string(r.take(r.fixed(2)))
 	t.session = string(r.take(r.fixed(2)))
+	r.take(r.fixed(1)) // key
 	t.text = string(r.b)
 	if r.bad {
 		return tries{}, errCorrupt

@@ -18,7 +18,7 @@ var contents = []content{
 
 func TestContent(t *testing.T) {
 	for _, c := range contents {
-		flags, body := c.body()
+		flags, body := c.appendBody(nil)
 		r := &reader{b: body}
 		got := r.content(flags)
 		if len(got.payload.JSON) == 0 {
@@ -33,13 +33,13 @@ func TestContent(t *testing.T) {
 // What is stored in Redis may be anybody's: reading it fails, and no more.
 func FuzzStored(f *testing.F) {
 	for _, c := range contents {
-		flags, body := c.body()
-		record := append([]byte{flags, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1}, body...)
+		flags, body := c.appendBody(nil)
+		record := append([]byte{0, 0, 0, 0, 0, 1, flags, 0, 0, 0, 1}, body...)
 		f.Add(record)
 		f.Add(append([]byte{flags, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 2, 0, 0, 0, 1}, body...))
 		f.Add(append([]byte{0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 1, 'r', 0, 1, 't'}, record...))
 	}
-	f.Add(append(make([]byte, 27), "\x01k\x00\x04node\x00\x07sessiontext"...))
+	f.Add(append(make([]byte, 27), "\x00\x04node\x00\x07session\x01ktext"...))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		before := bytes.Clone(b)
 		m, err := parseRecord("q", 7, b)

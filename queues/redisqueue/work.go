@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"math"
+	"slices"
 	"strconv"
 	"time"
 
@@ -21,11 +22,7 @@ func (s *store) Publish(ctx context.Context, calls []*queues.PublishCall) {
 			continue
 		}
 		lane, call := s.lanes.take()
-		args := make([]any, 3, 3+3*len(c.Drafts)+8)
-		args[0], args[1], args[2] = lane, call, len(c.Drafts)
-		for _, d := range c.Drafts {
-			args = appendDraft(args, d)
-		}
+		args := appendDrafts([]any{lane, call, len(c.Drafts)}, c.Drafts)
 		if c.Claim != nil {
 			args = appendClaim(args, c.Claim)
 		}
@@ -144,25 +141,55 @@ func (s *store) levelOf(queue string) int {
 // madeID is the id of a message that came without one.
 func madeID(seq uint64) string { return "~" + strconv.FormatUint(seq, 10) }
 
-// appendDraft appends what the script takes of a draft.
-func appendDraft(args []any, d *queues.Draft) []any {
+// appendDrafts appends what the script takes of drafts.
+func appendDrafts(args []any, drafts []*queues.Draft) []any {
+	size, all := 0, true
+	for _, d := range drafts {
+		size += d.Payload.Size()
+		all = all && plain(d)
+	}
+	args = append(slices.Grow(args, 3*len(drafts)+16), size, flag(all))
+	for _, d := range drafts {
+		args = append(args, draft(d))
+		if !all {
+			args = append(args, d.ID, times(d))
+		}
+	}
+	return args
+}
+
+// plain says that a draft is to be stored as it is, behind all others.
+func plain(d *queues.Draft) bool {
+	return d.ID == "" && d.Key == "" && d.Priority == 0 && d.Delay == 0 && d.TTL == 0 && d.At.IsZero()
+}
+
+// draft is the record of a draft from the flags on, without a TTL.
+func draft(d *queues.Draft) []byte {
 	c := content{id: d.ID, headers: d.Headers, payload: d.Payload}
-	flags, body := c.body()
+	b := make([]byte, 5, c.size()+6+len(d.Key))
+	b[0] = byte(d.Priority & 3)
+	binary.BigEndian.PutUint32(b[1:], uint32(d.Payload.Size()))
 	if d.Key != "" {
-		flags |= flagKey
+		b[0] |= flagKey
+		b = append(append(b, byte(len(d.Key))), d.Key...)
+	}
+	flags, b := c.appendBody(b)
+	b[0] |= flags
+	return b
+}
+
+// times are a draft's, which aren't yet what they will be in a record.
+func times(d *queues.Draft) []byte {
+	if d.Delay == 0 && d.TTL == 0 && d.At.IsZero() {
+		return nil
 	}
 	var when int64
 	if !d.At.IsZero() {
 		when = max(d.At.UnixMilli(), 0)
 	}
-	head := make([]byte, 0, 24+len(d.Key))
-	head = append(head, flags|byte(d.Priority&3))
-	head = appendFixed(head, 6, uint64(bound(millis(d.Delay))))
-	head = appendFixed(head, 6, uint64(bound(when)))
-	head = appendFixed(head, 6, uint64(bound(millis(d.TTL))))
-	head = appendFixed(head, 4, uint64(d.Payload.Size()))
-	head = append(append(head, byte(len(d.Key))), d.Key...)
-	return append(args, head, d.ID, body)
+	b := appendFixed(make([]byte, 0, 18), 6, uint64(bound(millis(d.Delay))))
+	b = appendFixed(b, 6, uint64(bound(when)))
+	return appendFixed(b, 6, uint64(bound(millis(d.TTL))))
 }
 
 // bound keeps a time within what six bytes and a number of Lua hold with others added.
@@ -219,7 +246,7 @@ func (s *store) claimed(c *queues.ClaimCall, a *answer) {
 	if next < 0 {
 		c.Next = -1
 	}
-	counts, messages, retried := a.list(), a.list(), a.list()
+	counts, fence, messages, retried := a.list(), uint64(a.number()), a.list(), a.list()
 	n := int64(-1)
 	again := int64(-1) // the next one that isn't handed out for the first time
 	if retried.more() {
@@ -233,10 +260,10 @@ func (s *store) claimed(c *queues.ClaimCall, a *answer) {
 				lease = 0
 			}
 			n++
-			seq, fence, record := messages.seq(), messages.number(), messages.text()
-			attempt, failures := int64(1), int64(0)
+			seq, record := messages.seq(), messages.text()
+			own, attempt, failures := fence+uint64(n), int64(1), int64(0)
 			if n == again {
-				attempt, failures = retried.number(), retried.number()
+				own, attempt, failures = uint64(retried.number()), retried.number(), retried.number()
 				if retried.more() {
 					again = retried.number()
 				}
@@ -250,7 +277,7 @@ func (s *store) claimed(c *queues.ClaimCall, a *answer) {
 				s.cfg.Logger.Error("queues: a message can't be read", "queue", c.Queue)
 				continue
 			}
-			m.Fence, m.Attempt, m.Failures, m.Lease = uint64(fence), int(attempt), int(failures), lease
+			m.Fence, m.Attempt, m.Failures, m.Lease = own, int(attempt), int(failures), lease
 			w.Got = append(w.Got, m)
 		}
 	}
@@ -290,7 +317,12 @@ func (s *store) settled(c *queues.SettleCall, cmd *command) {
 	if err == nil {
 		c.Dead = int(a.number())
 		s.nudges.woken(s, c.Queue, a.number())
-		c.Results, err = results(a.list(), len(c.Items))
+		if len(a.rest) > 0 && a.rest[0] == any(int64(0)) { // all are done
+			a.take()
+			c.Results = make([]error, len(c.Items))
+		} else {
+			c.Results, err = results(a.list(), len(c.Items))
+		}
 	}
 	if err == nil {
 		err = a.err()
@@ -305,7 +337,14 @@ func (s *store) settled(c *queues.SettleCall, cmd *command) {
 	}
 }
 
+// leased is the state of a message in its tries.
+const leased = 1
+
 func appendSettlement(args []any, item *queues.Settlement) []any {
+	seq := strconv.FormatUint(item.Seq, 10)
+	if item.Outcome == queues.Ack && item.Node == "" {
+		return append(args, seq, binary.BigEndian.AppendUint64(make([]byte, 0, 8), item.Fence<<8|leased))
+	}
 	delay := millis(item.Delay)
 	if item.Delay < 0 {
 		delay = -1
@@ -318,7 +357,7 @@ func appendSettlement(args []any, item *queues.Settlement) []any {
 	b = appendFixed(b, 6, uint64(bound(millis(item.Grace))))
 	b = appendText(b, item.Node)
 	b = appendText(b, text)
-	return append(args, strconv.FormatUint(item.Seq, 10), b)
+	return append(args, seq, b)
 }
 
 // results reads what became of items.

@@ -8,7 +8,7 @@ end
 for _, key in ipairs(call('HKEYS', Q .. ':keys')) do call('UNLINK', Q .. ':key:' .. key) end
 local kept = call('HVALS', Q .. ':tries')
 for _, k in ipairs(kept) do
-	local _, _, _, _, _, _, _, _, _, session = struct.unpack(TRIES, k)
+	local _, _, _, _, _, _, _, _, session = struct.unpack(TRIES, k)
 	if session ~= '' then call('UNLINK', Q .. ':session:' .. session) end
 end
 for _, key in ipairs({ 'config', 'json', 'state', 'messages', 'ready0', 'ready1', 'ready2', 'ready3', 'scheduled', 'leased',

@@ -7,19 +7,19 @@ local lease = tonumber(ARGV[2])
 if lease == 0 then lease = C.lease end
 local ids = {}
 for i = 3, #ARGV, 2 do ids[#ids + 1] = ARGV[i] end
-local reply, ends = { lease }, {}
+local reply, ends, at = { lease }, {}, string.format('%d', now + lease)
 for i, k in ipairs(#ids > 0 and call('HMGET', Q .. ':tries', unpack(ids)) or {}) do
 	reply[i + 1] = 2
 	if not k and call('HEXISTS', Q .. ':messages', ids[i]) == 1 then
 		reply[i + 1] = 1 -- the hand-out was lost, with Redis' power
 	elseif k then
-		local state, _, fence, _, _, _, _, _, node = struct.unpack(TRIES, k)
+		local _, _, fence, state, _, _, _, node = struct.unpack(TRIES, k)
 		if fence ~= tonumber(ARGV[2 + 2 * i]) or state == WAITING or ARGV[1] ~= '' and node ~= ARGV[1] then
 			reply[i + 1] = 1
 		else
 			reply[i + 1] = 0
 			if state == LEASED then
-				ends[#ends + 1] = now + lease
+				ends[#ends + 1] = at
 				ends[#ends + 1] = ids[i]
 			end
 		end

@@ -5,22 +5,25 @@ local function soon(at)
 	if S.due == 0 or at < S.due then S.due = at end
 end
 
-local function load(id)
-	local v = call('HGET', Q .. ':messages', id)
-	if not v then return nil end
+-- message reads a message from its record and its tries, if it has any.
+local function message(id, v, k)
 	local e = { id = id, record = v }
 	e.flags, e.stored, e.size, e.expires, e.ttl, e.key, e.body = head(v)
-	local k = call('HGET', Q .. ':tries', id)
 	if k then
 		e.tried = true
 		local _, at
-		e.state, _, e.fence, e.attempt, e.failures, _, e.grace, _, e.node, e.session, at = struct.unpack(TRIES, k)
+		_, _, e.fence, e.state, e.attempt, e.failures, e.grace, e.node, e.session, _, at = struct.unpack(TRIES, k)
 		e.text = string.sub(k, at)
 	else
 		e.state, e.fence, e.attempt, e.failures, e.grace = WAITING, 0, 0, 0, 0
 		e.node, e.session, e.text = '', '', ''
 	end
 	return e
+end
+
+local function load(id)
+	local v = call('HGET', Q .. ':messages', id)
+	return v and message(id, v, call('HGET', Q .. ':tries', id)) or nil
 end
 
 -- push makes a message ready.
@@ -40,7 +43,7 @@ local function free(id, key)
 		if v then
 			call('HSET', Q .. ':keys', key, after)
 			S.blocked = S.blocked - 1
-			return push(after, string.byte(v), false)
+			return push(after, string.byte(v, 7), false)
 		end
 		S.holes = S.holes - 1
 		after = call('LPOP', line)
@@ -325,15 +328,18 @@ local function turn()
 	if now >= S.idStart + C.dedupe then S.idStart = now end
 end
 
--- room says whether a message of a size fits, after dropping others if the queue drops, and how many were dropped.
--- flush is called before that.
-local function room(size, flush)
-	local function fits()
-		return ready() + S.blocked + S.out < C.maxLen and S.bytes + size <= C.maxBytes and S.holes <= C.maxLen + 1000
-	end
+-- room says whether n messages have room, whose payloads are size bytes together.
+local function room(size, n)
 	if not S.out then -- scheduled and leased
 		S.out = call('ZCARD', Q .. ':scheduled') + call('ZCARD', Q .. ':leased')
 	end
+	return ready() + S.blocked + S.out + n <= C.maxLen and S.bytes + size <= C.maxBytes and S.holes <= C.maxLen + 1000
+end
+
+-- make says whether there is room for a message of a size, after dropping others if the queue drops, and how many were dropped.
+-- flush is called before that.
+local function make(size, flush)
+	local function fits() return room(size, 1) end
 	if fits() then return true, 0 end
 	if C.drop ~= 1 or size > C.maxBytes then return false, 0 end
 	flush()

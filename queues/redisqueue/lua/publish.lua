@@ -1,7 +1,8 @@
 --use queue move take
 -- Stores messages, and hands some out.
--- ARGV: lane, number of the call, how many, for each of them its head (flags, delay, when, TTL, size, key), its id and its
--- body; then a claim, if there is one.
+-- ARGV: lane, number of the call, how many, the size of all payloads, 1 if all are plain, and of each its record from the flags on, without
+-- what the TTL adds; if they aren't plain, followed by its id and by its times: delay, when, TTL, or nothing for none. Plain ones have no
+-- ids, keys, priorities and times. Then a claim, if there is one.
 -- Returns the durability (0: the store's), the number of messages dropped, how many nodes were woken; if all messages were stored the number
 -- of the first, otherwise what became of each (0 stored, 1 known, 2 no room, 3 no room for the id) and its number; and the answer to the claim.
 local was = again(ARGV[1], ARGV[2])
@@ -15,19 +16,23 @@ if C.publishPaused == 1 then
 	return { err = 'PAUSED publishing is paused' }
 end
 turn()
-local count, dropped, results = tonumber(ARGV[3]), 0, {}
+local count, plain, dropped, results = tonumber(ARGV[3]), ARGV[5] == '1', 0, {}
+local each = plain and 1 or 3
+local behind = 6 + each * count -- where the claim is
 
 -- Numbers that are used elsewhere, or are what a message is known by, must not come again when Redis has lost the last ones.
-local numbered = string.find(Q, '{q:$', 1, true)
-for i = 5, 2 + 3 * count, 3 do numbered = numbered or ARGV[i] == '' end
+local numbered = plain or string.find(Q, '{q:$', 1, true)
+if not plain then
+	for i = 7, behind - 1, 3 do numbered = numbered or ARGV[i] == '' end
+end
 if numbered then line() end
 local last = S.seq
 
 -- Ids that are known, of two windows.
 local known = {}
-if C.dedupe > 0 then
+if C.dedupe > 0 and not plain then
 	local ids = {}
-	for i = 5, 2 + 3 * count, 3 do
+	for i = 7, behind - 1, 3 do
 		if ARGV[i] ~= '' then ids[#ids + 1] = ARGV[i] end
 	end
 	if #ids > 0 then
@@ -53,7 +58,10 @@ local function flush()
 	records, lists, scheduled, expiry, ids = {}, { [0] = {}, {}, {}, {} }, {}, {}, {}
 end
 
-local function publish(draft, id, body)
+local stored = struct.pack('>I6', now)
+local ample = room(tonumber(ARGV[4]), count) -- for all of them
+
+local function publish(draft, id, times)
 	local remember = C.dedupe > 0 and id ~= ''
 	if remember then
 		if known[id] then
@@ -65,38 +73,48 @@ local function publish(draft, id, body)
 			return 3, '0'
 		end
 	end
-	local flags, delay, when, ttl, size, key = struct.unpack('>BI6I6I6I4Bc0', draft)
-	local fits, n = room(size, flush)
-	dropped = dropped + n
-	if not fits then
-		S.refused = S.refused + 1
-		return 2, '0'
+	local flags, size = struct.unpack('>BI4', draft)
+	if not ample then
+		local fits, n = make(size, flush)
+		dropped = dropped + n
+		if not fits then
+			S.refused = S.refused + 1
+			return 2, '0'
+		end
 	end
 	S.seq = S.seq + 1
 	local seq = string.format('%d', S.seq)
-	local ready = 0
-	if delay > 0 then
-		ready = now + delay
-	elseif when > now then
-		ready = when
+	local ready, ttl = 0, 0
+	if times ~= '' then
+		local delay, when
+		delay, when, ttl = struct.unpack('>I6I6I6', times)
+		if delay > 0 then
+			ready = now + delay
+		elseif when > now then
+			ready = when
+		end
 	end
-	local expires = 0
+	local key = ''
+	if flags % (2 * KEY) >= KEY then key = struct.unpack('>Bc0', draft, 6) end
 	if ttl == 0 then ttl = C.ttl end
+	local v
 	if ttl > 0 then
-		expires = math.max(now, ready) + ttl
-		flags = flags + TTL
+		local expires = math.max(now, ready) + ttl
+		v = stored .. struct.pack('>BI4I6I6', flags + TTL, size, expires, ttl) .. string.sub(draft, 6)
 		expiry[#expiry + 1] = expires
 		expiry[#expiry + 1] = seq
 		soon(expires)
+	else
+		v = stored .. draft
 	end
-	records[#records + 1] = seq
-	records[#records + 1] = record(flags, now, size, expires, ttl, key, body)
+	local n = #records
+	records[n + 1], records[n + 2] = seq, v
 	if remember then
 		known[id] = seq
 		local bytes = 'idBytes' .. S.idTurn
 		S[bytes] = S[bytes] + 64 + #id
-		ids[#ids + 1] = id
-		ids[#ids + 1] = seq
+		n = #ids
+		ids[n + 1], ids[n + 2] = id, seq
 	end
 	S.bytes = S.bytes + size
 	S.published = S.published + 1
@@ -117,15 +135,31 @@ local function publish(draft, id, body)
 	return 0, seq
 end
 
-for i = 1, count do
-	results[2 * i - 1], results[2 * i] = publish(ARGV[1 + 3 * i], ARGV[2 + 3 * i], ARGV[3 + 3 * i])
-	if i % 500 == 0 then flush() end
+-- Plain ones for which there is room need no look at each.
+local function publishPlain()
+	local list, format, n = lists[0], string.format, S.seq
+	for i = 1, count do
+		local seq = format('%d', n + i)
+		list[i] = seq
+		records[2 * i - 1], records[2 * i] = seq, stored .. ARGV[5 + i]
+	end
+	S.seq, S.bytes, S.published, R[0] = n + count, S.bytes + tonumber(ARGV[4]), S.published + count, R[0] + count
+end
+
+if plain and ample and C.ttl <= 0 then
+	publishPlain()
+else
+	for i = 1, count do
+		local at = 6 + each * (i - 1)
+		results[2 * i - 1], results[2 * i] = publish(ARGV[at], plain and '' or ARGV[at + 1], plain and '' or ARGV[at + 2])
+		if i % 500 == 0 then flush() end
+	end
 end
 flush()
 
 if S.seq == last + count then results = string.format('%d', last + 1) end
 local answer, given
-if ARGV[4 + 3 * count] then answer, given = claim(4 + 3 * count) end
+if ARGV[behind] then answer, given = claim(behind) end
 local woken = wake()
 local reply, kept = { C.durability, dropped, woken, results, answer }, { C.durability, dropped, woken, results, given }
 save()

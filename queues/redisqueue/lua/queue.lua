@@ -49,13 +49,14 @@ end
 
 local function ready() return R[0] + R[1] + R[2] + R[3] end
 
--- A record: flags, when stored, size of the payload, [when it expires, its TTL], [key], and the body, which
--- is the store's alone. The lower two bits of the flags are the priority.
+-- A record: when stored, flags, size of the payload, [when it expires, its TTL], [key], and the body, which
+-- is the store's alone. The lower two bits of the flags are the priority. Who publishes sends all from the flags on, but for
+-- what the TTL adds.
 local TTL, KEY, ID = 4, 8, 16
 
 -- head reads a record up to its body: flags, stored, size, expires, ttl, key, where the body is.
 local function head(v)
-	local flags, stored, size, at = struct.unpack('>BI6I4', v)
+	local stored, flags, size, at = struct.unpack('>I6BI4', v)
 	local expires, ttl, key = 0, 0, ''
 	if bit.band(flags, TTL) ~= 0 then expires, ttl, at = struct.unpack('>I6I6', v, at) end
 	if bit.band(flags, KEY) ~= 0 then key, at = struct.unpack('>Bc0', v, at) end
@@ -63,20 +64,20 @@ local function head(v)
 end
 
 local function record(flags, stored, size, expires, ttl, key, body)
-	local v = struct.pack('>BI6I4', flags, stored, size)
+	local v = struct.pack('>I6BI4', stored, flags, size)
 	if expires > 0 then v = v .. struct.pack('>I6I6', expires, ttl) end
 	if key ~= '' then v = v .. struct.pack('>Bc0', #key, key) end
 	return v .. body
 end
 
--- What happened to a message that was handed out: its state, flags, fence, attempts, failures, size, how long
--- its session may keep it, its key, who holds it, and what was said when it failed.
+-- What happened to a message that was handed out: flags and size as in its record, fence, state, attempts, failures, how long
+-- its session may keep it, who holds it, its key, and what was said when it failed.
 local WAITING, LEASED, PARKED = 0, 1, 2
-local TRIES = '>BBI7I4I4I4I6Bc0Hc0Hc0'
+local TRIES = '>BI4I7BI4I4I6Hc0Hc0Bc0'
 
 local function tries(e)
-	return struct.pack(TRIES, e.state, e.flags, e.fence, e.attempt, e.failures, e.size, e.grace,
-		#e.key, e.key, #e.node, e.node, #e.session, e.session) .. e.text
+	return struct.pack(TRIES, e.flags, e.size, e.fence, e.state, e.attempt, e.failures, e.grace,
+		#e.node, e.node, #e.session, e.session, #e.key, e.key) .. e.text
 end
 
 -- addAll puts pairs into a HASH or ZSET. While it is small Redis keeps it as a list, and would look for each of many from the

@@ -16,7 +16,7 @@ for _, number in ipairs(numbers) do
 		local _, _, _, _, _, at = struct.unpack('>I6I4I4Bc0Hc0', v)
 		local r = string.sub(v, at)
 		local flags, stored, size, expires, ttl, key, body = head(r)
-		if not room(size, function() end) then break end
+		if not make(size, function() end) then break end
 		call('ZREM', Q .. ':dead', number)
 		call('HDEL', Q .. ':letters', number)
 		body = string.sub(r, body)

@@ -1,8 +1,10 @@
 --use queue move take
 -- Ends hand-outs, and hands some out.
 -- ARGV: lane, number of the call, how many, of each the number and the rest: outcome, fence, delay (-1: none, 0: the queue's),
--- grace, node, error; then a claim, if there is one.
--- Returns how many died, how many nodes were woken, of each 0 done, 1 superseded or 2 gone; and the answer to the claim.
+-- grace, node, error; or of an acknowledgement whoever has the message, fence and LEASED, the 8 bytes that are in its tries; then a claim,
+-- if there is one.
+-- Returns how many died, how many nodes were woken, 0 if all were done, otherwise of each 0 done, 1 superseded or 2 gone; and the answer to
+-- the claim.
 local ACK, NACK, RELEASE, REJECT, PARK = 1, 2, 3, 4, 5
 local was = again(ARGV[1], ARGV[2])
 if was then
@@ -20,26 +22,48 @@ for i, k in ipairs(#ids > 0 and call('HMGET', Q .. ':tries', unpack(ids)) or {})
 local acked, short, left = {}, {}, {}
 local ENDED = 0
 
+-- holder returns the session and the key of tries from the attempts on, most of which are alike.
+local holders = {}
+local function holder(rest)
+	local h = holders[rest]
+	if not h then
+		local _, _, _, _, session, key = struct.unpack('>I4I4I6Hc0Hc0Bc0', rest)
+		h = { session, key }
+		holders[rest] = h
+	end
+	return h[1], h[2]
+end
+
+local function acknowledge(id, k)
+	acked[#acked + 1] = id
+	happened[id] = ENDED
+	local flags, size = struct.unpack('>BI4', k)
+	S.acked = S.acked + 1
+	S.bytes = S.bytes - size
+	if flags % (2 * TTL) >= TTL then short[#short + 1] = id end
+	local session, key = holder(string.sub(k, 14))
+	if session ~= '' then
+		left[session] = left[session] or {}
+		table.insert(left[session], id)
+	end
+	if key ~= '' then free(id, key) end
+	return 0
+end
+
 local function settle(id, rest)
 	local k = happened[id]
 	if k == ENDED then return 2 end
 	if not k then return call('HEXISTS', Q .. ':messages', id) == 1 and 1 or 2 end -- the hand-out was lost, with Redis' power
-	local outcome, fence, delay, grace, wanted, text = struct.unpack('>BI7i8I6Hc0Hc0', rest)
-	local state, flags, current, _, _, size, _, key, node, session = struct.unpack(TRIES, k)
-	if fence ~= current or wanted ~= '' and (state == WAITING or node ~= wanted) then return 1 end
-	if outcome == ACK and state ~= WAITING then
-		acked[#acked + 1] = id
-		if flags % 8 >= TTL then short[#short + 1] = id end
-		if session ~= '' then
-			left[session] = left[session] or {}
-			table.insert(left[session], id)
-		end
-		happened[id] = ENDED
-		S.acked = S.acked + 1
-		S.bytes = S.bytes - size
-		free(id, key)
-		return 0
+	local outcome, fence, delay, grace, wanted, text = ACK, nil, 0, 0, '', ''
+	if #rest == 8 then
+		if string.sub(k, 6, 13) == rest then return acknowledge(id, k) end
+		fence = struct.unpack('>I7', rest)
+	else
+		outcome, fence, delay, grace, wanted, text = struct.unpack('>BI7i8I6Hc0Hc0', rest)
 	end
+	local _, _, current, state, _, _, _, node, session = struct.unpack(TRIES, k)
+	if fence ~= current or wanted ~= '' and (state == WAITING or node ~= wanted) then return 1 end
+	if outcome == ACK and state ~= WAITING then return acknowledge(id, k) end
 	local e = load(id)
 	if not e then
 		call('HDEL', Q .. ':tries', id)
@@ -69,8 +93,12 @@ end
 
 math.randomseed(time[2])
 local before = S.buried
-local results = {}
-for i = 1, count do results[i] = settle(ids[i], ARGV[3 + 2 * i]) end
+local results, all = {}, true
+for i = 1, count do
+	results[i] = settle(ids[i], ARGV[3 + 2 * i])
+	all = all and results[i] == 0
+end
+if all then results = 0 end
 if #acked > 0 then
 	call('HDEL', Q .. ':messages', unpack(acked))
 	call('HDEL', Q .. ':tries', unpack(acked))

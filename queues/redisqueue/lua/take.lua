@@ -27,75 +27,80 @@ local function pop(n)
 	return nil
 end
 
--- serve hands out what a want can have, at most so many and until so many bytes are reached, and appends it to reply:
--- number, fence and record, and if it isn't the first hand-out to retried: which of the messages it is, attempt and
--- failures. It returns how many, whether that is all that it may have, and their bytes.
-local function serve(w, node, allowed, most, reply, retried, given)
+-- serve hands out what a want can have, at most so many and until so many bytes are reached, and appends it to messages:
+-- number and record, and if it isn't the first hand-out to retried: which of the messages it is, fence, attempt and
+-- failures. It returns how many, whether that is all that it may have, their bytes, and, for who asks again, the first's fence, which
+-- is one less than the second's, and the numbers.
+local function serve(w, node, allowed, most, messages, retried)
 	if w.bytes > 0 then most = math.min(most, w.bytes) end
-	local got, bytes = 0, 0
-	local holder = struct.pack('>Hc0Hc0', #node, node, #w.session, w.session)
+	local got, bytes, given = 0, 0, { S.fence + 1 }
 	local function full() return got >= w.messages or bytes >= most end
 	local size = S.bytes / math.max(ready() + S.blocked, 1) -- of a message, rather too much
+	local ends = string.format('%d', now + C.lease)
+	-- What tries have, from the state on, of a message without a key that is handed out for the first time.
+	local fresh = struct.pack('>BI4I4I6Hc0Hc0B', LEASED, 1, 0, w.grace, #node, node, #w.session, w.session, 0)
+	local sub, pack, unfold = string.sub, struct.pack, struct.unpack
 	while allowed > got and not full() do
 		local fit = math.max(math.min((most - bytes) / math.max(size, 1), 256), 16)
 		local ids, p = pop(math.min(w.messages - got, allowed - got, math.ceil(fit)))
 		if not ids then break end
 		local records = call('HMGET', Q .. ':messages', unpack(ids))
 		local tried = S.tried > 0 and call('HMGET', Q .. ':tries', unpack(ids)) or {}
-		local leases, kept, held = {}, {}, {}
-		local rest
-		for i, id in ipairs(ids) do
-			if full() then
+		local leases, kept, m, k, g = {}, {}, #messages, 0, #given
+		local first, rest = g + 1, nil
+		for i = 1, #ids do
+			if got >= w.messages or bytes >= most then
 				rest = i
 				break
 			end
-			local v = records[i]
+			local id, v, before = ids[i], records[i], tried[i]
+			local what
 			if not v then
 				S.holes = S.holes - 1
 			else
 				R[p] = R[p] - 1
-				local flags, _, size, expires, _, key = head(v)
-				if tried[i] then S.tried = S.tried - 1 end
-				if expires > 0 and expires <= now then
-					local e = load(id)
-					expire(e)
-				else
-					local attempt, failures, text = 1, 0, ''
-					if tried[i] then
-						local _, _, _, a, f, _, _, _, _, _, at = struct.unpack(TRIES, tried[i])
-						attempt, failures, text = a + 1, f, string.sub(tried[i], at)
-						S.redelivered = S.redelivered + 1
-					end
+				if before then S.tried = S.tried - 1 end
+				local flags, bulk = unfold('>BI4', v, 7)
+				if not before and flags % (2 * KEY) < TTL and not w.once then
 					S.fence = S.fence + 1
-					S.delivered = S.delivered + 1
-					if C.rate > 0 then S.allowed = S.allowed + 1000 / C.rate end
-					got, bytes = got + 1, bytes + size
-					local n = #reply
-					reply[n + 1], reply[n + 2], reply[n + 3] = id, S.fence, v
-					if attempt > 1 then
-						local r = #retried
-						retried[r + 1], retried[r + 2], retried[r + 3] = n / 3, attempt, failures
-					end
-					if w.once then
-						S.acked = S.acked + 1
-						erase({ id = id, tried = tried[i], expires = expires, size = size, key = key })
+					what = sub(v, 7, 11) .. pack('>I7', S.fence) .. fresh
+				else
+					local e = message(id, v, before)
+					if e.expires > 0 and e.expires <= now then
+						expire(e)
+						bulk = nil
 					else
-						leases[#leases + 1] = now + C.lease
-						leases[#leases + 1] = id
-						kept[#kept + 1] = id
-						kept[#kept + 1] = struct.pack('>BBI7I4I4I4I6Bc0', LEASED, flags, S.fence, attempt, failures, size, w.grace, #key, key)
-							.. holder .. text
-						held[#held + 1] = id
-						given[#given + 1] = id
-						given[#given + 1] = S.fence
+						S.fence = S.fence + 1
+						e.state, e.fence, e.attempt, e.grace = LEASED, S.fence, e.attempt + 1, w.grace
+						e.node, e.session = node, w.session
+						if before then S.redelivered = S.redelivered + 1 end
+						if e.attempt > 1 then
+							local r = #retried
+							retried[r + 1], retried[r + 2], retried[r + 3], retried[r + 4] = m / 2, e.fence, e.attempt, e.failures
+						end
+						if w.once then
+							S.acked = S.acked + 1
+							erase(e)
+						else
+							what = tries(e)
+						end
 					end
+				end
+				if bulk then
+					messages[m + 1], messages[m + 2] = id, v
+					m, got, bytes = m + 2, got + 1, bytes + bulk
+				end
+				if what then
+					leases[k + 1], leases[k + 2], kept[k + 1], kept[k + 2] = ends, id, id, what
+					g, k = g + 1, k + 2
+					given[g] = id
 				end
 			end
 		end
-		if #held > 0 then
+		if k > 0 then
 			zadd(':leased', leases)
 			hset(':tries', kept)
-			if w.session ~= '' then call('SADD', Q .. ':session:' .. w.session, unpack(held)) end
+			if w.session ~= '' then call('SADD', Q .. ':session:' .. w.session, unpack(given, first)) end
 			soon(now + C.lease)
 		end
 		if rest then
@@ -105,7 +110,9 @@ local function serve(w, node, allowed, most, reply, retried, given)
 			break
 		end
 	end
-	return got, full(), bytes
+	S.delivered = S.delivered + got
+	if C.rate > 0 then S.allowed = S.allowed + got * 1000 / C.rate end
+	return got, full(), bytes, given
 end
 
 -- coming is in how many milliseconds a claim may get more, or -1 for when it is told.
@@ -121,8 +128,8 @@ local function coming(allowed)
 	return math.max(0, at - now)
 end
 
--- claim returns the answer to a claim: the lease, when to come again, how much each want got, and what; and, to answer
--- the same again, the counts and what was given.
+-- claim returns the answer to a claim: the lease, when to come again, how much each want got, the first's fence, each one's being one more,
+-- and what; and, to answer the same again, what was given to each want.
 local function claim(i)
 	local node, waits, left, wants = ARGV[i], ARGV[i + 1] == '1', tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3])
 	if left == 0 then left = math.huge end
@@ -131,13 +138,15 @@ local function claim(i)
 	local allowed, short = allowance(), 0
 	local any = C.consumePaused ~= 1 and ready() > 0 and allowed > 0
 	if any then line() end
+	local fence = S.fence + 1
 	for w = 1, wants do
 		local want = { session = ARGV[i], grace = tonumber(ARGV[i + 1]), messages = tonumber(ARGV[i + 2]),
 			bytes = tonumber(ARGV[i + 3]), once = ARGV[i + 4] == '1' }
 		i = i + 5
 		local got, full, bytes = 0, want.messages <= 0 or left <= 0, 0
+		given[w] = {}
 		if any and not full then
-			got, full, bytes = serve(want, node, allowed, left, messages, retried, given)
+			got, full, bytes, given[w] = serve(want, node, allowed, left, messages, retried)
 			allowed, left = allowed - got, left - bytes
 		end
 		if not full then short = short + want.messages - got end
@@ -150,25 +159,23 @@ local function claim(i)
 	elseif S.waiting > 0 then
 		S.waiting = S.waiting - call('HDEL', Q .. ':waiters', node)
 	end
-	return { C.lease, next, counts, messages, retried }, { C.lease, next, counts, given }
+	return { C.lease, next, counts, fence, messages, retried }, { C.lease, next, given }
 end
 
 -- reclaim returns the answer to a claim that was done before, with what of it is still as it was.
 local function reclaim(was)
-	local messages, retried, n, counts = {}, {}, 0, {}
-	for w, count in ipairs(was[3]) do
+	local messages, retried, counts = {}, {}, {}
+	for w, given in ipairs(was[3]) do
 		counts[w] = 0
-		for _ = 1, count do
-			local id, fence = was[4][n + 1], was[4][n + 2]
-			n = n + 2
-			local e = id and load(id)
-			if e and e.state == LEASED and e.fence == fence then
+		for i = 2, #given do
+			local e = load(given[i])
+			if e and e.state == LEASED and e.fence == given[1] + i - 2 then
 				local m, r = #messages, #retried
-				messages[m + 1], messages[m + 2], messages[m + 3] = e.id, e.fence, e.record
-				retried[r + 1], retried[r + 2], retried[r + 3] = m / 3, e.attempt, e.failures
+				messages[m + 1], messages[m + 2] = e.id, e.record
+				retried[r + 1], retried[r + 2], retried[r + 3], retried[r + 4] = m / 2, e.fence, e.attempt, e.failures
 				counts[w] = counts[w] + 1
 			end
 		end
 	end
-	return { was[1], was[2], counts, messages, retried }
+	return { was[1], was[2], counts, 0, messages, retried }
 end
