@@ -329,9 +329,12 @@ func TestKill(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		timer := time.AfterFunc(time.Duration(200+rand.IntN(300))*time.Millisecond, func() { cmd.Process.Kill() })
 		lines := bufio.NewScanner(out)
+		var timer *time.Timer
 		for lines.Scan() {
+			if timer == nil { // it was killed before its queue was there, where it was slow to start
+				timer = time.AfterFunc(time.Duration(200+rand.IntN(300))*time.Millisecond, func() { cmd.Process.Kill() })
+			}
 			what, id, _ := strings.Cut(lines.Text(), " ")
 			switch what {
 			case "publish":
@@ -350,6 +353,9 @@ func TestKill(t *testing.T) {
 			}
 		}
 		cmd.Wait()
+		if timer == nil {
+			t.Fatal("the victim ended by itself")
+		}
 		timer.Stop()
 	}
 	if settledTwice > 0 {
