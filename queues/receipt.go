@@ -11,32 +11,36 @@ import (
 
 // signer makes receipts: the queue and the hand-out, signed, so that only who was given a message can
 // settle it. They hold at every node, since all share the store's secret.
-type signer struct{ hashes sync.Pool }
+type signer struct{ hashes sync.Pool } // of *signing
+
+// signing is what it takes to sign: a hash has what it is given on the heap.
+type signing struct {
+	hash.Hash
+	buf [2*binary.MaxVarintLen64 + maxName + sha256.Size]byte
+}
 
 // signature is how many bytes of the HMAC are in a receipt.
 const signature = 12
 
 func newSigner(secret []byte) *signer {
-	return &signer{sync.Pool{New: func() any { return hmac.New(sha256.New, secret) }}}
+	return &signer{sync.Pool{New: func() any { return &signing{Hash: hmac.New(sha256.New, secret)} }}}
 }
 
-func (s *signer) sign(dst, data []byte) []byte {
-	h := s.hashes.Get().(hash.Hash)
+// sign appends the signature of data, which may be a part of h.buf.
+func (h *signing) sign(data []byte) []byte {
 	h.Reset()
 	h.Write(data)
-	var sum [sha256.Size]byte
-	dst = append(dst, h.Sum(sum[:0])[:signature]...)
-	s.hashes.Put(h)
-	return dst
+	return h.Sum(data)[:len(data)+signature]
 }
 
 // receipt returns the receipt of a hand-out.
 func (s *signer) receipt(queue string, r Ref) string {
-	var buf [2*binary.MaxVarintLen64 + maxName + signature]byte
-	b := binary.AppendUvarint(buf[:0], r.Seq)
+	h := s.hashes.Get().(*signing)
+	defer s.hashes.Put(h)
+	b := binary.AppendUvarint(h.buf[:0], r.Seq)
 	b = binary.AppendUvarint(b, r.Fence)
 	b = append(b, queue...)
-	return base64.RawURLEncoding.EncodeToString(s.sign(b, b))
+	return base64.RawURLEncoding.EncodeToString(h.sign(b))
 }
 
 // parse returns what a receipt is of.
@@ -50,7 +54,9 @@ func (s *signer) parse(receipt string) (queue string, r Ref, err error) {
 		return "", Ref{}, bad
 	}
 	data, mac := b[:len(b)-signature], b[len(b)-signature:]
-	if !hmac.Equal(mac, s.sign(nil, data)) {
+	h := s.hashes.Get().(*signing)
+	defer s.hashes.Put(h)
+	if !hmac.Equal(mac, h.sign(append(h.buf[:0], data...))[len(data):]) {
 		return "", Ref{}, bad
 	}
 	seq, n := binary.Uvarint(data)

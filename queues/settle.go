@@ -109,8 +109,13 @@ func (b *Broker) settleAll(batch []*settling) {
 		lane *lane
 		plan *plan
 	}
+	room := len(batch) // most often all is of one queue
 	groups := group(batch, func(s *settling) string { return s.queue },
-		func(queue string) *gathered { return &gathered{call: &SettleCall{Queue: queue}} },
+		func(queue string) *gathered {
+			g := &gathered{call: &SettleCall{Queue: queue, Items: make([]Settlement, 0, room)}, of: make([]*settling, 0, room)}
+			room /= 4
+			return g
+		},
 		func(g *gathered, s *settling) {
 			g.call.Items = append(g.call.Items, s.item)
 			g.of = append(g.of, s)

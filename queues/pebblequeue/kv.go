@@ -15,21 +15,21 @@ type kv struct {
 	batch *pebble.Batch // nil: empty
 	err   error         // of a read
 
-	gone  map[place]struct{} // that the batch deletes
-	cache map[place][]byte
-	bytes int
-	most  int
+	deleted []place            // by the batch; what was set again since is in the cache
+	gone    map[place]struct{} // the same, for those that read: seldom does anybody
+	cache   map[place][]byte
+	bytes   int
+	most    int
 }
 
-// place is the key of a message or an entry of an inbox.
+// place is the key of a message or an entry of an inbox: two numbers, which a map finds sooner than three.
 type place struct {
-	kind byte
-	no   uint32
+	line uint64 // kind and number
 	seq  uint64
 }
 
 func newKV(db *pebble.DB, most int) *kv {
-	return &kv{db: db, gone: map[place]struct{}{}, cache: map[place][]byte{}, most: most}
+	return &kv{db: db, cache: map[place][]byte{}, most: most}
 }
 
 // placeOf returns the place that a key of 13 bytes stands for. Others are read only when the store
@@ -38,7 +38,7 @@ func placeOf(key []byte) (p place, ok bool) {
 	if len(key) != 13 {
 		return place{}, false
 	}
-	return place{key[0], binary.BigEndian.Uint32(key[1:]), binary.BigEndian.Uint64(key[5:])}, true
+	return place{uint64(key[0])<<32 | uint64(binary.BigEndian.Uint32(key[1:])), binary.BigEndian.Uint64(key[5:])}, true
 }
 
 func (k *kv) pending() *pebble.Batch {
@@ -51,10 +51,8 @@ func (k *kv) pending() *pebble.Batch {
 func (k *kv) Set(key, value []byte) {
 	k.pending().Set(key, value, nil) // fails only on a batch that is closed
 	if p, ok := placeOf(key); ok {
-		k.forget(p)
-		delete(k.gone, p)
+		k.bytes += len(value) - len(k.cache[p])
 		k.cache[p] = value
-		k.bytes += len(value)
 	}
 }
 
@@ -62,8 +60,23 @@ func (k *kv) Delete(key []byte) {
 	k.pending().Delete(key, nil)
 	if p, ok := placeOf(key); ok {
 		k.forget(p)
-		k.gone[p] = struct{}{}
+		k.deleted = append(k.deleted, p)
 	}
+}
+
+// isGone reports whether the batch deletes p, which isn't in the cache.
+func (k *kv) isGone(p place) bool {
+	if len(k.deleted) > 0 {
+		if k.gone == nil {
+			k.gone = map[place]struct{}{}
+		}
+		for _, d := range k.deleted {
+			k.gone[d] = struct{}{}
+		}
+		k.deleted = k.deleted[:0]
+	}
+	_, gone := k.gone[p]
+	return gone
 }
 
 func (k *kv) forget(p place) {
@@ -77,15 +90,15 @@ func (k *kv) DeleteRange(from, to []byte) {
 	k.pending().DeleteRange(from, to, nil)
 	a, ok := placeOf(from)
 	b, ok2 := placeOf(to)
-	if ok && ok2 && a.kind == b.kind && a.no == b.no { // some messages of one inbox
+	if ok && ok2 && a.line == b.line { // some messages of one inbox
 		for ; a.seq < b.seq; a.seq++ {
 			k.forget(a)
-			k.gone[a] = struct{}{}
+			k.deleted = append(k.deleted, a)
 		}
 		return
 	}
 	for p := range k.cache { // a queue or inbox is deleted
-		key := binary.BigEndian.AppendUint32([]byte{p.kind}, p.no)
+		key := binary.BigEndian.AppendUint32([]byte{byte(p.line >> 32)}, uint32(p.line))
 		key = binary.BigEndian.AppendUint64(key, p.seq)
 		if slices.Compare(key, from) >= 0 && slices.Compare(key, to) < 0 {
 			k.forget(p)
@@ -98,7 +111,7 @@ func (k *kv) Get(key []byte) []byte {
 		if v, ok := k.cache[p]; ok {
 			return v
 		}
-		if _, ok := k.gone[p]; ok {
+		if k.isGone(p) {
 			return nil
 		}
 		return k.read(p, key)
@@ -126,7 +139,7 @@ func (k *kv) read(p place, key []byte) (found []byte) {
 		if _, ok := k.cache[at]; ok {
 			return nil
 		}
-		if _, ok := k.gone[at]; ok {
+		if k.isGone(at) {
 			return nil
 		}
 		value = slices.Clone(value)
@@ -166,7 +179,10 @@ func (k *kv) Scan(from, to []byte, f func(key, value []byte) error) (err error) 
 func (k *kv) take() *pebble.Batch {
 	b := k.batch
 	k.batch = nil
-	clear(k.gone)
+	k.deleted = k.deleted[:0]
+	if len(k.gone) > 0 {
+		k.gone = nil
+	}
 	return b
 }
 

@@ -149,9 +149,9 @@ func (l *Ledger) Redrive(name string, n int, ids []string) (int, error) {
 // the id that it had. Its TTL begins anew.
 func (l *Ledger) revive(q *queue, m *message) {
 	m.line.leave(m)
-	l.kv.Delete(seqKey(keyDead, q.no, m.seq))
-	r := l.record(q, m.seq)
-	if r == nil {
+	l.kv.Delete(l.at(keyDead, q.no, m.seq))
+	r, ok := l.record(q, m.seq)
+	if !ok {
 		return
 	}
 	wait := time.Duration(max(r.Expires-max(r.Stored, r.Due), 0)) * time.Millisecond
@@ -160,9 +160,9 @@ func (l *Ledger) revive(q *queue, m *message) {
 		r.Expires = l.now + wait.Milliseconds()
 	}
 	r.ID = idOr(r.ID, m.seq)
-	l.kv.Delete(seqKey(keyMessage, q.no, m.seq))
+	l.kv.Delete(l.at(keyMessage, q.no, m.seq))
 	q.seq++
-	l.storeRecord(q, q.seq, r)
+	l.storeRecord(q, q.seq, &r)
 	back := &message{seq: q.seq, stored: m.stored, size: m.size, priority: m.priority}
 	back.times[byExpiry] = r.Expires
 	q.insert(back, 0, r.Key)

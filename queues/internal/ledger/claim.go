@@ -91,7 +91,7 @@ func (l *Ledger) handOut(q *queue, m *message, h *holder, settle bool) *queues.M
 		}
 		l.forgetTries(q, m)
 		q.remove(m)
-		l.kv.Delete(seqKey(keyMessage, q.no, m.seq))
+		l.kv.Delete(l.at(keyMessage, q.no, m.seq))
 		l.mark(q, 0)
 		return msg
 	}

@@ -116,10 +116,10 @@ func (l *Ledger) bury(q *queue, m *message, reason, text string) {
 	if text == "" {
 		text = l.lastError(q, m)
 	}
-	r := l.record(q, m.seq)
+	r, ok := l.record(q, m.seq)
 	l.forgetTries(q, m)
 	q.remove(m)
-	if r == nil {
+	if !ok {
 		return
 	}
 	d := *m // what is left in a line is not this one any more
@@ -135,14 +135,14 @@ func (l *Ledger) bury(q *queue, m *message, reason, text string) {
 // bin deletes a dead message.
 func (l *Ledger) bin(q *queue, m *message) {
 	m.line.leave(m)
-	l.kv.Delete(seqKey(keyDead, q.no, m.seq))
-	l.kv.Delete(seqKey(keyMessage, q.no, m.seq))
+	l.kv.Delete(l.at(keyDead, q.no, m.seq))
+	l.kv.Delete(l.at(keyMessage, q.no, m.seq))
 }
 
 func (l *Ledger) storeLetter(q *queue, m *message, text string) {
 	b := numbers(uint64(m.letter.died), uint64(m.attempt), uint64(m.failures), uint64(len(m.letter.reason)))
 	b = append(b, m.letter.reason...)
-	l.kv.Set(seqKey(keyDead, q.no, m.seq), append(b, cut(text)...))
+	l.kv.Set(l.at(keyDead, q.no, m.seq), append(b, cut(text)...))
 }
 
 // lastError returns what was said when m failed last.
@@ -150,7 +150,7 @@ func (l *Ledger) lastError(q *queue, m *message) string {
 	if !m.tries {
 		return ""
 	}
-	_, text, ok := parse(l.kv.Get(seqKey(keyTries, q.no, m.seq)), 3)
+	_, text, ok := parse(l.kv.Get(l.at(keyTries, q.no, m.seq)), 3)
 	if !ok {
 		return ""
 	}
@@ -185,7 +185,7 @@ func (l *Ledger) info(q *queue, m *message) *queues.Info {
 	case dead:
 		in.State, in.Reason = queues.Dead, m.letter.reason
 		in.Until = fromMillis(m.letter.died + q.cfg.DeadTTL.Milliseconds())
-		_, _, in.Error, _ = parseLetter(l.kv.Get(seqKey(keyDead, q.no, m.seq)))
+		_, _, in.Error, _ = parseLetter(l.kv.Get(l.at(keyDead, q.no, m.seq)))
 		return in
 	}
 	in.Error = l.lastError(q, m)

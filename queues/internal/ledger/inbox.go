@@ -164,7 +164,7 @@ func (l *Ledger) append(b *inbox, e *queues.Entry, limits *queues.InboxLimits, d
 		b.base = seq
 	}
 	b.push(entry{int32(size), r.Expires})
-	l.kv.Set(seqKey(keyEntry, b.no, seq), record.Append(nil, &r))
+	l.kv.Set(l.at(keyEntry, b.no, seq), record.Append(nil, &r))
 	if e.ID != "" {
 		b.ids.add(e.ID, seq)
 		l.kv.Set(idKey(keyEntryID, b.no, b.ids.start, e.ID), numbers(seq))
@@ -212,7 +212,7 @@ func (l *Ledger) lose(b *inbox, i int) {
 	if e.size < 0 {
 		return
 	}
-	l.kv.Delete(seqKey(keyEntry, b.no, b.base+uint64(i)))
+	l.kv.Delete(l.at(keyEntry, b.no, b.base+uint64(i)))
 	b.n--
 	b.bytes -= int64(e.size)
 	*e = entry{size: -1}
@@ -352,7 +352,7 @@ func (l *Ledger) Read(c *queues.ReadCall) {
 }
 
 func (l *Ledger) inboxMessage(b *inbox, seq uint64) *queues.InboxMessage {
-	r, err := record.Parse(l.kv.Get(seqKey(keyEntry, b.no, seq)))
+	r, err := record.Parse(l.kv.Get(l.at(keyEntry, b.no, seq)))
 	if err != nil {
 		return nil
 	}

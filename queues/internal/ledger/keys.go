@@ -38,6 +38,14 @@ func seqKey(kind byte, no uint32, seq uint64) []byte {
 	return binary.BigEndian.AppendUint64(k, seq)
 }
 
+// at returns what seqKey does, for one call of the KV: it is overwritten by the next.
+func (l *Ledger) at(kind byte, no uint32, seq uint64) []byte {
+	l.key[0] = kind
+	binary.BigEndian.PutUint32(l.key[1:], no)
+	binary.BigEndian.PutUint64(l.key[5:], seq)
+	return l.key[:]
+}
+
 func idKey(kind byte, no uint32, generation int64, id string) []byte {
 	k := make([]byte, 0, 13+len(id))
 	k = append(k, kind)

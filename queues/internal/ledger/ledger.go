@@ -15,8 +15,8 @@ import (
 	"github.com/roomcast/roomcast/queues"
 )
 
-// KV is where a ledger keeps what must last. Keys are ordered by their bytes. The ledger
-// doesn't change keys and values after it has handed them over, nor those that it gets.
+// KV is where a ledger keeps what must last. Keys are ordered by their bytes, and the KV's only
+// while it is called. The ledger doesn't change values after it has handed them over, nor those that it gets.
 type KV interface {
 	Set(key, value []byte)
 	Delete(key []byte)
@@ -40,6 +40,7 @@ type Event struct {
 // Ledger is the state. Make one with Load.
 type Ledger struct {
 	kv      KV
+	key     [13]byte // for at
 	now     int64 // Unix milliseconds
 	random  func() float64
 	queues  map[string]*queue

@@ -248,44 +248,37 @@ func (q *queue) remove(m *message) {
 func (l *Ledger) erase(q *queue, m *message) {
 	l.forgetTries(q, m)
 	q.remove(m)
-	l.kv.Delete(seqKey(keyMessage, q.no, m.seq))
+	l.kv.Delete(l.at(keyMessage, q.no, m.seq))
 }
 
 // tries are what is stored of a message that came back: when it is due, and its counters.
 func (l *Ledger) storeTries(q *queue, m *message, due int64, text string) {
 	m.tries = true
 	b := numbers(uint64(m.attempt), uint64(m.failures), uint64(due))
-	l.kv.Set(seqKey(keyTries, q.no, m.seq), append(b, text...))
+	l.kv.Set(l.at(keyTries, q.no, m.seq), append(b, text...))
 }
 
 func (l *Ledger) forgetTries(q *queue, m *message) {
 	if m.tries {
 		m.tries = false
-		l.kv.Delete(seqKey(keyTries, q.no, m.seq))
+		l.kv.Delete(l.at(keyTries, q.no, m.seq))
 	}
 }
 
-// record returns what is stored of a message, or nil if that is missing or unreadable.
-func (l *Ledger) record(q *queue, seq uint64) *record.Record {
-	b := l.kv.Get(seqKey(keyMessage, q.no, seq))
-	if b == nil {
-		return nil
-	}
-	r, err := record.Parse(b)
-	if err != nil {
-		return nil
-	}
-	return r
+// record returns what is stored of a message, unless that is missing or unreadable.
+func (l *Ledger) record(q *queue, seq uint64) (r record.Record, ok bool) {
+	r, err := record.Parse(l.kv.Get(l.at(keyMessage, q.no, seq)))
+	return r, err == nil
 }
 
 func (l *Ledger) storeRecord(q *queue, seq uint64, r *record.Record) {
-	l.kv.Set(seqKey(keyMessage, q.no, seq), record.Append(nil, r))
+	l.kv.Set(l.at(keyMessage, q.no, seq), record.Append(nil, r))
 }
 
 // message returns m as it is handed out or shown, or nil if its record is missing.
 func (l *Ledger) message(q *queue, m *message) *queues.Message {
-	r := l.record(q, m.seq)
-	if r == nil {
+	r, ok := l.record(q, m.seq)
+	if !ok {
 		return nil
 	}
 	return &queues.Message{

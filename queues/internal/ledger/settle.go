@@ -81,7 +81,7 @@ func (l *Ledger) find(q *queue, ref queues.Ref, node string) (*message, error) {
 
 // waits reports whether a message is stored, and not dead.
 func (l *Ledger) waits(q *queue, seq uint64) bool {
-	return l.kv.Get(seqKey(keyMessage, q.no, seq)) != nil && l.kv.Get(seqKey(keyDead, q.no, seq)) == nil
+	return l.kv.Get(l.at(keyMessage, q.no, seq)) != nil && l.kv.Get(l.at(keyDead, q.no, seq)) == nil
 }
 
 // fail counts a failure of m, which is leased, and lets it wait for its next attempt.

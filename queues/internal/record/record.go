@@ -74,9 +74,9 @@ func ParseHead(b []byte) (Head, error) {
 }
 
 // Parse reads a record. JSON and Attachments alias b.
-func Parse(b []byte) (*Record, error) {
+func Parse(b []byte) (Record, error) {
 	r := reader{b: b}
-	rec := &Record{Head: r.head(), ID: string(r.bytes()), Topic: string(r.bytes())}
+	rec := Record{Head: r.head(), ID: string(r.bytes()), Topic: string(r.bytes())}
 	if n := r.count(2); n > 0 {
 		rec.Headers = make(map[string]string, n)
 		for range n {
@@ -97,7 +97,7 @@ func Parse(b []byte) (*Record, error) {
 		r.err = ErrCorrupt
 	}
 	if r.err != nil {
-		return nil, r.err
+		return Record{}, r.err
 	}
 	return rec, nil
 }

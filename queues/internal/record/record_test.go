@@ -25,7 +25,7 @@ func TestRoundTrip(t *testing.T) {
 		if got.JSON == nil || len(got.JSON) == 0 {
 			got.JSON = r.JSON
 		}
-		if !reflect.DeepEqual(got, r) {
+		if !reflect.DeepEqual(got, *r) {
 			t.Errorf("got %+v, want %+v", got, r)
 		}
 		h, err := ParseHead(b)
@@ -56,7 +56,7 @@ func FuzzParse(f *testing.F) {
 		if h, err := ParseHead(in); err != nil || h != r.Head {
 			t.Fatalf("head %+v, %v; record %+v", h, err, r.Head)
 		}
-		again, err := Parse(Append(nil, r))
+		again, err := Parse(Append(nil, &r))
 		if err != nil || !reflect.DeepEqual(again, r) {
 			t.Fatalf("%+v came back as %+v, %v", r, again, err)
 		}
