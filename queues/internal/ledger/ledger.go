@@ -41,7 +41,7 @@ type Event struct {
 type Ledger struct {
 	kv      KV
 	key     [13]byte // for at
-	now     int64 // Unix milliseconds
+	now     int64    // Unix milliseconds
 	random  func() float64
 	queues  map[string]*queue
 	inboxes map[string]*inbox
