@@ -146,36 +146,39 @@ func (c *Client) Purge(ctx context.Context, queue string, dead bool) (total int,
 }
 
 // Redrive makes dead messages ready again, as if they were published now: those with the ids, or else the n oldest, all if n is
-// negative. rate, if not 0, is how many per second. It returns how many, and stops when the queue is full.
-// It is an Admin action.
+// negative. rate, if not 0, is how many per second: then it takes its time, until ctx ends. It returns how many, also with
+// an error, and stops when the queue is full. It is an Admin action.
 func (c *Client) Redrive(ctx context.Context, queue string, n int, ids []string, rate float64) (total int, err error) {
 	if err := c.queue(ctx, Admin, queue); err != nil {
 		return 0, err
 	}
-	if len(ids) > 1000 {
+	if len(ids) > maxBatch {
 		return 0, Refuse(CodeBadRequest, "more than 1000 ids")
 	}
 	if len(ids) > 0 {
-		return c.b.store.Redrive(ctx, queue, 0, ids)
+		n = len(ids)
+	} else {
+		st, err := c.b.store.Stats(ctx, queue) // what dies meanwhile isn't meant
+		if err != nil {
+			return 0, err
+		}
+		if n < 0 || n > st.Dead {
+			n = st.Dead
+		}
 	}
-	st, err := c.b.store.Stats(ctx, queue) // what dies meanwhile isn't meant
-	if err != nil {
-		return 0, err
-	}
-	if n < 0 || n > st.Dead {
-		n = st.Dead
-	}
-	step := 1000
+	step := maxBatch
 	if rate > 0 {
 		step = min(max(int(rate/10), 1), step)
 	}
-	for total < n {
-		moved, err := c.b.store.Redrive(ctx, queue, min(step, n-total), nil)
-		if total += moved; moved == 0 || err != nil {
+	for at := 0; at < n; {
+		k := min(step, n-at)
+		moved, err := c.redriveSome(ctx, queue, k, ids[min(at, len(ids)):min(at+k, len(ids))])
+		total += moved
+		if err != nil || moved == 0 && len(ids) == 0 {
 			return total, err
 		}
-		if rate > 0 && total < n {
-			t := time.NewTimer(time.Duration(float64(moved) / rate * float64(time.Second)))
+		if at += k; rate > 0 && at < n {
+			t := time.NewTimer(times(moved, rate))
 			select {
 			case <-t.C:
 			case <-ctx.Done():
@@ -185,6 +188,12 @@ func (c *Client) Redrive(ctx context.Context, queue string, n int, ids []string,
 		}
 	}
 	return total, nil
+}
+
+func (c *Client) redriveSome(ctx context.Context, queue string, n int, ids []string) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.b.cfg.Timeout)
+	defer cancel()
+	return c.b.store.Redrive(ctx, queue, n, ids)
 }
 
 // Peek returns up to n messages in one state, after the first offset, without touching them; offset and n

@@ -21,7 +21,7 @@ type ConsumerConfig struct {
 	// Session, if not empty, lets the consumer come back: when it is closed the session keeps its messages
 	// for Grace, and the next consumer with the session, on any node, has them. At most 128 bytes.
 	Session string
-	// Grace is 5 s by default and at most 5 min.
+	// Grace is 5 s by default and at most 5 min. Negative: none, but what has a consumer that is still there can be taken over.
 	Grace time.Duration
 
 	// AtMostOnce settles messages when they are handed out.
@@ -92,7 +92,7 @@ func (c *Client) Consume(ctx context.Context, queue string, cfg ConsumerConfig) 
 		return nil, err
 	}
 	cfg.Prefetch = cmp.Or(cfg.Prefetch, 1)
-	cfg.Grace = cmp.Or(cfg.Grace, 5*time.Second)
+	cfg.Grace = max(cmp.Or(cfg.Grace, 5*time.Second), 0)
 	switch {
 	case cfg.Prefetch < 0 || cfg.Prefetch > maxPrefetch:
 		return nil, Refuse(CodeBadRequest, "prefetch isn't 1 to 1000")
@@ -100,7 +100,7 @@ func (c *Client) Consume(ctx context.Context, queue string, cfg ConsumerConfig) 
 		return nil, Refuse(CodeBadRequest, "prefetchBytes is negative")
 	case len(cfg.Session) > maxName:
 		return nil, Refuse(CodeBadRequest, "the session is longer than 128 bytes")
-	case cfg.Grace < 0 || cfg.Grace > 5*time.Minute:
+	case cfg.Grace > 5*time.Minute:
 		return nil, Refuse(CodeBadRequest, "grace isn't up to 5 minutes")
 	case cfg.Session != "" && cfg.AtMostOnce:
 		return nil, Refuse(CodeBadRequest, "with at-most-once there is nothing that a session could keep")
@@ -346,7 +346,9 @@ func (l *lane) giveBack(holds []*hold) {
 	for _, h := range holds {
 		s := &settling{queue: l.queue, item: Settlement{Ref: h.m.Ref(), Outcome: Release, Node: l.b.cfg.Node}}
 		if c := h.consumer.cfg; c.Session != "" {
-			s.item.Outcome, s.item.Grace = Park, c.Grace
+			if c.Grace > 0 {
+				s.item.Outcome, s.item.Grace = Park, c.Grace
+			}
 			s.done = l.b.parking.add(l.queue, c.Session)
 		}
 		items = append(items, s)

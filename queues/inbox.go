@@ -14,12 +14,13 @@ type InboxConfig struct {
 	Since *Position
 	// Window is how many entries the client may have that it hasn't acknowledged: 1 to 1000. Default 32.
 	Window int
-	// Mirror lets others that open it so have the inbox too, with one cursor for all.
+	// Mirror lets others that open it so have the inbox too, with one cursor for all: what one of them has acknowledged
+	// before another got it, the other is told as a gap.
 	Mirror bool
 
 	// Deliver gets entries: one call at a time, in order. It must not block.
 	Deliver func([]*InboxMessage)
-	// Gap, if not nil, is told of entries that were lost, from and to inclusive, before what follows
+	// Gap, if not nil, is told of entries that won't come, from and to inclusive, before what follows
 	// them is delivered. It must not block.
 	Gap func(from, to uint64)
 	// Open, if not nil, says whether the client can take more at present. When it can again, call Inbox.Resume.
@@ -256,8 +257,12 @@ func (in *Inbox) got(c *ReadCall) {
 	in.acked = max(in.acked, c.Acked)
 	i, _ := slices.BinarySearch(in.out, c.Acked+1)
 	in.out = slices.Delete(in.out, 0, i) // another mirror has acknowledged them
-	in.at = max(in.at, c.Acked)
 	parts = append(parts, nil)
+	if c.Acked > in.at { // and these before they came here
+		gaps = append(gaps, gap{in.at + 1, c.Acked})
+		parts = append(parts, nil)
+		in.at = c.Acked
+	}
 	for _, m := range c.Entries {
 		if m.Seq > in.at+1 {
 			gaps = append(gaps, gap{in.at + 1, m.Seq - 1})

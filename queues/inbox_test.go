@@ -163,6 +163,18 @@ func TestInboxMirrors(t *testing.T) {
 		r2.Ack(1)
 		r2.Ack(2)
 		r2.expect("3c 4d") // no gap
+		r1.Ack(3)
+		r1.Ack(4)
+		n1.send("ann", "e", "f")
+		r1.expect("5e 6f")
+		r1.Ack(5)
+		r1.Ack(6)
+		n1.send("ann", "g")
+		r1.expect("7g")
+		r2.expect("")
+		r2.Ack(3)
+		r2.Ack(4)
+		r2.expect("gap 5-6 7g") // it missed them, and nobody said so
 	})
 }
 

@@ -2,6 +2,7 @@ package queues
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -16,15 +17,15 @@ const (
 
 // publishing is a publish on its way.
 type publishing struct {
-	queue   string
-	drafts  []*Draft
-	bytes   int64
-	results []PublishResult
-	done    func([]PublishResult, error)
+	queue  string
+	drafts []*Draft
+	bytes  int64
+	done   func([]PublishResult, error)
 }
 
 // Publish stores drafts in a queue. When it returns without an error they are stored as durably as the store
-// promises, except those whose result has an error. With an error of CodeUnavailable, or that of ctx, they may
+// promises, except those whose result has an error: what is wrong with one, as long as it can be told from the others,
+// doesn't keep them from being stored. With an error of CodeUnavailable, or that of ctx, they may
 // be: publish again with the same ids. It is a Publish action.
 func (c *Client) Publish(ctx context.Context, queue string, drafts ...*Draft) ([]PublishResult, error) {
 	type outcome struct {
@@ -53,45 +54,75 @@ func (c *Client) PublishOne(ctx context.Context, queue string, d *Draft) (Publis
 // PublishFunc is Publish without waiting: done, which must not block, is called with what Publish
 // would return. ctx is that of the authorisation.
 func (c *Client) PublishFunc(ctx context.Context, queue string, drafts []*Draft, done func([]PublishResult, error)) {
-	p, err := c.prepare(ctx, queue, drafts)
-	if err != nil {
+	p, refused, err := c.prepare(ctx, queue, drafts)
+	switch {
+	case err != nil:
 		done(nil, err)
-		return
+	case refused == nil:
+		p.done = done
+		c.b.publishes.add(p)
+	case len(p.drafts) == 0:
+		done(refused, nil)
+	default:
+		p.done = func(results []PublishResult, err error) {
+			if err != nil {
+				done(nil, err)
+				return
+			}
+			for i := range refused {
+				if refused[i].Err == nil {
+					refused[i], results = results[0], results[1:]
+				}
+			}
+			done(refused, nil)
+		}
+		c.b.publishes.add(p)
 	}
-	p.done = done
-	c.b.publishes.add(p)
 }
 
-func (c *Client) prepare(ctx context.Context, queue string, drafts []*Draft) (*publishing, error) {
+// prepare returns what the store gets, and, if some drafts can't be, the results of all with the errors of those.
+func (c *Client) prepare(ctx context.Context, queue string, drafts []*Draft) (p *publishing, refused []PublishResult, err error) {
 	if err := c.queue(ctx, Publish, queue); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if len(drafts) == 0 || len(drafts) > maxBatch {
-		return nil, Refuse(CodeBadRequest, "a batch has 1 to 1000 messages")
+		return nil, nil, Refuse(CodeBadRequest, "a batch has 1 to 1000 messages")
 	}
 	b := c.b
 	cfg, err := b.config(ctx, queue)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	p := &publishing{queue: queue, drafts: drafts}
-	for _, d := range drafts {
-		if err := checkDraft(d, &cfg); err != nil {
-			return nil, err
+	p = &publishing{queue: queue, drafts: drafts}
+	for i, d := range drafts {
+		err := checkDraft(d, &cfg)
+		if err != nil && refused == nil {
+			refused = make([]PublishResult, len(drafts))
+			p.drafts = slices.Clone(drafts[:i])
+		}
+		switch {
+		case err != nil:
+			refused[i] = PublishResult{ID: d.ID, Err: err}
+			continue
+		case refused != nil:
+			p.drafts = append(p.drafts, d)
 		}
 		p.bytes += int64(d.Payload.Size())
 	}
+	if len(p.drafts) == 0 {
+		return p, refused, nil
+	}
 	if cfg.PublishRate > 0 && !c.trusted {
-		wait, ok := b.rates.allow(queue+"\x00"+c.principal, len(drafts), cfg.PublishRate, cfg.PublishBurst, time.Now())
+		wait, ok := b.rates.allow(queue+"\x00"+c.principal, len(p.drafts), cfg.PublishRate, cfg.PublishBurst, time.Now())
 		if !ok {
 			b.count(RefusedPublish)
-			return nil, &Error{Code: CodeRateLimited, Message: "publishing too fast", RetryAfter: wait}
+			return nil, nil, &Error{Code: CodeRateLimited, Message: "publishing too fast", RetryAfter: wait}
 		}
 	}
 	if !b.waiting.enter(p, &b.cfg) {
-		return nil, b.errCongested()
+		return nil, nil, b.errCongested()
 	}
-	return p, nil
+	return p, refused, nil
 }
 
 func (w *waiting) enter(p *publishing, c *BrokerConfig) bool {

@@ -205,10 +205,7 @@ func (a *apiCall) publish() (any, error) {
 	if err := a.decode(&in); err != nil {
 		return nil, err
 	}
-	drafts, many, err := in.All(data)
-	if err != nil {
-		return nil, err
-	}
+	drafts, many := in.All(data)
 	results, err := a.Broker.Publish(a.ctx, a.queue, drafts...)
 	if err != nil {
 		return nil, err
@@ -290,7 +287,11 @@ func (a *apiCall) redrive() (any, error) {
 	if err := a.decode(&in); err != nil {
 		return nil, err
 	}
-	n, err := a.Broker.Redrive(a.ctx, a.queue, in.N, in.IDs, in.Rate)
+	ctx := a.ctx
+	if in.Rate > 0 {
+		ctx = a.c.Request.Context() // it takes its time
+	}
+	n, err := a.Broker.Redrive(ctx, a.queue, in.N, in.IDs, in.Rate)
 	return counted{true, n}, err
 }
 
@@ -307,11 +308,11 @@ func (a *apiCall) inboxSend() (any, error) {
 		seq, err := a.Broker.TopicPublish(a.ctx, in.Topic, e)
 		return map[string]any{"ok": true, "accepted": true, "tseq": seq}, err
 	}
-	sent, err := a.Broker.InboxSend(a.ctx, e, in.To...)
+	sent, err := a.Broker.InboxSend(a.ctx, e, in.Inboxes()...)
 	if err != nil {
 		return nil, err
 	}
-	return queueapi.SentAs(sent), nil
+	return in.Answer(sent), nil
 }
 
 func (a *apiCall) inbox() string { return queueapi.InboxNamed(a.c.Query("inbox")) }

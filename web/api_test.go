@@ -99,7 +99,7 @@ func TestAPIQueues(t *testing.T) {
 		{"POST", "/api/queues/q/messages", `{"data":{"n":1},"id":"a"}`, 200, `"duplicate":true`},
 		{"POST", "/api/queues/q/messages", `{"messages":[{"data":2},{"data":3},{"data":4}]}`, 200, `"queue_full"`},
 		{"POST", "/api/queues/q/messages", `{"data":5}`, 429, `"queue_full"`},
-		{"POST", "/api/queues/q/messages", `{}`, 400, `data is missing`},
+		{"POST", "/api/queues/q/messages", `{}`, 400, `the message has no data`},
 		{"POST", "/api/queues/q/messages", `{`, 400, `"bad_request"`},
 		{"POST", "/api/queues/q/messages", strings.Repeat(" ", 9<<20), 413, `"too_large"`},
 		{"GET", "/api/queues/q/messages?n=1", "", 200, `"data":{"n":1}`},

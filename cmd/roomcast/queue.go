@@ -25,10 +25,11 @@ import (
 // remote is a running server, as its JSON API is reached.
 type remote struct {
 	server, tokenFile, data string
+	patience                time.Duration // 0: for ever
 }
 
 func queueCommand() *cobra.Command {
-	r := &remote{}
+	r := &remote{patience: time.Minute}
 	cmd := &cobra.Command{
 		Use:   "queue",
 		Short: "Look into the queues of a running server, and move their messages",
@@ -59,8 +60,11 @@ func (r *remote) do(ctx context.Context, method, path string, body, v any) error
 		}
 		sent = bytes.NewReader(b)
 	}
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
+	if r.patience > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, r.patience)
+		defer cancel()
+	}
 	req, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(r.server, "/")+"/api"+path, sent)
 	if err != nil {
 		return usageError{err}
@@ -198,6 +202,9 @@ func (r *remote) redrive() *cobra.Command {
 		Use: "redrive QUEUE [ID...]", Short: "Make dead messages ready again: those named, or the oldest, all by default", Args: usage(cobra.MinimumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			in.IDs = args[1:]
+			if in.Rate > 0 {
+				r.patience = 0 // it takes its time
+			}
 			return r.count(cmd, args[0], "/redrive", in, "ready again")
 		},
 	}
@@ -230,8 +237,8 @@ func (r *remote) count(cmd *cobra.Command, queue, path string, body any, done st
 
 func (r *remote) pause(verb, word string) *cobra.Command {
 	var in struct {
-		Publish bool `json:"publish"`
-		Consume bool `json:"consume"`
+		Publish bool `json:"publish,omitempty"`
+		Consume bool `json:"consume,omitempty"`
 	}
 	cmd := &cobra.Command{
 		Use: verb + " QUEUE", Short: word + " publishing to a queue and hand-out from it", Args: usage(cobra.ExactArgs(1)),

@@ -37,6 +37,8 @@ func TestQueueCommand(t *testing.T) {
 	queue("", "resume", "demo", "--consume")
 	queue("0 ready again", "redrive", "demo")
 	queue("2 deleted", "purge", "demo")
+	queue("", "pause", "demo") // neither of both was paused
+	queue("both", "list")
 
 	for _, tt := range []struct {
 		code int

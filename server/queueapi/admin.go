@@ -184,7 +184,10 @@ func (c *call) admin() error {
 	case "purge":
 		count, err = c.client.Purge(c.ctx, in.Queue, in.Dead)
 	case "redrive":
-		count, err = c.client.Redrive(c.ctx, in.Queue, in.N, in.IDs, in.Rate)
+		if in.Rate > 0 {
+			return c.redriveSlowly(in.Queue, in.N, in.IDs, in.Rate)
+		}
+		count, err = c.client.Redrive(c.ctx, in.Queue, in.N, in.IDs, 0)
 	case "configure":
 		var cfg queues.Config
 		if cfg, err = ParseConfig(in.Config); err == nil {
@@ -205,6 +208,25 @@ func (c *call) admin() error {
 		return nil
 	}
 	c.reply(done{true})
+	return nil
+}
+
+// redriveSlowly has dead messages redriven as long as it takes, or until the socket goes. The socket's other requests don't
+// wait for it; but it has only one at a time.
+func (c *call) redriveSlowly(queue string, n int, ids []string, rate float64) error {
+	p, ctx := c.api.peer(c.s), c.s.Context()
+	if !p.redrives.CompareAndSwap(false, true) {
+		return queues.Refuse(queues.CodeRateLimited, "this connection has a redrive under way")
+	}
+	go func() {
+		defer p.redrives.Store(false)
+		count, err := c.client.Redrive(ctx, queue, n, ids, rate)
+		if err != nil {
+			c.fail(err)
+			return
+		}
+		c.reply(map[string]any{"ok": true, "n": count})
+	}()
 	return nil
 }
 

@@ -197,10 +197,18 @@ func (c *call) fail(err error) {
 	c.reply(RefusalOf(err))
 }
 
+// longest is the longest time in milliseconds that a time.Duration holds, more or less.
+const longest = 9e12
+
 // duration returns ms milliseconds, refusing what is no time.
 func duration(name string, ms float64) (time.Duration, error) {
-	if !(ms >= 0 && ms < 1e13) {
+	if !(ms >= 0 && ms <= longest) {
 		return 0, queues.Refuse(queues.CodeBadRequest, name+" isn't a number of milliseconds")
 	}
 	return time.Duration(ms * float64(time.Millisecond)), nil
+}
+
+// anyDuration returns ms milliseconds, or what comes next to it, for who says himself what is too long, or no time.
+func anyDuration(ms float64) time.Duration {
+	return time.Duration(max(min(ms, longest), -longest) * float64(time.Millisecond))
 }

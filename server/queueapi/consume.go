@@ -1,6 +1,7 @@
 package queueapi
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 	"sync"
@@ -54,18 +55,22 @@ func (c *call) consume() error {
 			Max    int     `json:"max"`
 			WaitMs float64 `json:"waitMs"`
 		} `json:"batch"`
-		Session string  `json:"session"`
-		GraceMs float64 `json:"graceMs"`
-		Event   string  `json:"event"`
-		Renew   *bool   `json:"renew"`
-		Mode    string  `json:"mode"`
+		Session string   `json:"session"`
+		GraceMs *float64 `json:"graceMs"`
+		Event   string   `json:"event"`
+		Renew   *bool    `json:"renew"`
+		Mode    string   `json:"mode"`
 	}
 	if err := c.decode(&in); err != nil {
 		return err
 	}
-	grace, err := duration("graceMs", in.GraceMs)
-	if err != nil {
-		return err
+	var grace time.Duration
+	var err error
+	if in.GraceMs != nil {
+		if grace, err = duration("graceMs", *in.GraceMs); err != nil {
+			return err
+		}
+		grace = cmp.Or(grace, -1) // 0 is none
 	}
 	n := &consumer{event: "queue:message", pending: map[queues.Ref]*parcel{}, once: in.Mode == "at-most-once"}
 	if b := in.Batch; b != nil {

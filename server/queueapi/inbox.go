@@ -46,9 +46,6 @@ func (e *Entry) Message(data func(json.RawMessage) (queues.Payload, error)) (*qu
 	if (e.Topic == "") == (e.To == nil) {
 		return nil, queues.Refuse(queues.CodeBadRequest, "either to or topic is needed")
 	}
-	for i, name := range e.To {
-		e.To[i] = InboxNamed(name)
-	}
 	p, err := data(e.Data)
 	if err != nil {
 		return nil, err
@@ -99,29 +96,39 @@ func (c *call) inboxSend() error {
 		})
 		return nil
 	}
-	c.client.InboxSendFunc(c.ctx, e, in.To, func(sent []queues.Sent, err error) {
+	c.client.InboxSendFunc(c.ctx, e, in.Inboxes(), func(sent []queues.Sent, err error) {
 		if err != nil {
 			c.fail(err)
 			return
 		}
-		c.reply(SentAs(sent))
+		c.reply(in.Answer(sent))
 	})
 	return nil
 }
 
-// SentAs is the answer to an entry for inboxes. If it was stored in none, that is a refusal.
-func SentAs(sent []queues.Sent) any {
+// Inboxes returns the inboxes that To means.
+func (e *Entry) Inboxes() []string {
+	names := make([]string, len(e.To))
+	for i, name := range e.To {
+		names[i] = InboxNamed(name)
+	}
+	return names
+}
+
+// Answer is the answer to an entry for Inboxes, which has them by the names in To. If it was stored in none, that is a
+// refusal.
+func (e *Entry) Answer(sent []queues.Sent) any {
 	seqs, refused := map[string]uint64{}, map[string]queues.Code{}
 	var first error
-	for _, s := range sent {
+	for i, s := range sent {
 		if s.Err != nil {
-			refused[s.Inbox] = queues.CodeOf(s.Err)
+			refused[e.To[i]] = queues.CodeOf(s.Err)
 			if first == nil {
 				first = s.Err
 			}
 			continue
 		}
-		seqs[s.Inbox] = s.Seq
+		seqs[e.To[i]] = s.Seq
 	}
 	if len(seqs) == 0 && first != nil {
 		return RefusalOf(first)
@@ -174,6 +181,9 @@ func (c *call) inboxOpen() error {
 	}
 	box, opened, err := c.client.OpenInbox(c.ctx, name, cfg)
 	if err != nil {
+		if old != nil {
+			old.tell(err)
+		}
 		return err
 	}
 	n.box = box
@@ -305,7 +315,13 @@ func (n *inbox) ended(err error) {
 	}
 	p.mu.Unlock()
 	n.forget(^uint64(0), true)
-	_ = p.s.Emit(p.s.Context(), "inbox:closed", map[string]any{"inbox": n.box.Name(), "code": queues.CodeOf(err)})
+	n.tell(err)
+}
+
+// tell tells the client that it doesn't have the inbox open any more.
+func (n *inbox) tell(err error) {
+	s := n.peer.s
+	_ = s.Emit(s.Context(), "inbox:closed", map[string]any{"inbox": n.box.Name(), "code": queues.CodeOf(err)})
 }
 
 // close closes the inbox.

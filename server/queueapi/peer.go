@@ -15,6 +15,7 @@ type peer struct {
 	s   *server.Socket
 
 	stuck     atomic.Int32 // outboxes that wait for room in the send queue
+	redrives  atomic.Bool  // one is under way that takes its time
 	mu        sync.Mutex
 	consumers map[uint64]*consumer
 	inboxes   map[string]*inbox

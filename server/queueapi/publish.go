@@ -19,26 +19,16 @@ type Draft struct {
 	Headers  map[string]string `json:"headers"`
 }
 
-// Message returns what the broker takes. data makes data of its own of Data.
-func (d *Draft) Message(data func(json.RawMessage) (queues.Payload, error)) (*queues.Draft, error) {
-	m := &queues.Draft{ID: d.ID, Key: d.Key, Priority: d.Priority, Headers: d.Headers}
-	var err error
-	if m.Payload, err = data(d.Data); err != nil {
-		return nil, err
+// Message returns what the broker takes, and refuses if there is something wrong with it. data makes data of its own of Data.
+func (d *Draft) Message(data func(json.RawMessage) (queues.Payload, error)) *queues.Draft {
+	m := &queues.Draft{
+		ID: d.ID, Key: d.Key, Priority: d.Priority, Headers: d.Headers, Delay: anyDuration(d.Delay), TTL: anyDuration(d.TTL),
 	}
-	if m.Delay, err = duration("delay", d.Delay); err != nil {
-		return nil, err
-	}
-	if m.TTL, err = duration("ttl", d.TTL); err != nil {
-		return nil, err
-	}
+	m.Payload, _ = data(d.Data) // none is refused
 	if d.At != 0 {
-		if _, err := duration("at", d.At); err != nil {
-			return nil, err
-		}
-		m.At = time.UnixMilli(int64(d.At))
+		m.At = time.UnixMilli(anyDuration(d.At).Milliseconds())
 	}
-	return m, nil
+	return m
 }
 
 // published is the answer for one message.
@@ -64,18 +54,16 @@ type Drafts struct {
 }
 
 // All returns the messages for the broker; many says that the answer is to be a list.
-func (d *Drafts) All(data func(json.RawMessage) (queues.Payload, error)) (drafts []*queues.Draft, many bool, err error) {
+func (d *Drafts) All(data func(json.RawMessage) (queues.Payload, error)) (drafts []*queues.Draft, many bool) {
 	list := d.Messages
 	if many = list != nil; !many {
 		list = []Draft{d.Draft}
 	}
 	drafts = make([]*queues.Draft, len(list))
 	for i := range list {
-		if drafts[i], err = list[i].Message(data); err != nil {
-			return nil, many, err
-		}
+		drafts[i] = list[i].Message(data)
 	}
-	return drafts, many, nil
+	return drafts, many
 }
 
 // ResultsOf is the answer to Drafts.
@@ -99,10 +87,7 @@ func (c *call) publish() error {
 	if err := c.decode(&in); err != nil {
 		return err
 	}
-	drafts, many, err := in.All(c.data)
-	if err != nil {
-		return err
-	}
+	drafts, many := in.All(c.data)
 	c.client.PublishFunc(c.ctx, in.Queue, drafts, func(results []queues.PublishResult, err error) {
 		if err != nil {
 			c.fail(err)

@@ -157,7 +157,9 @@ func (c *call) settle() error {
 	c.client.SettleFunc(items, func(results []error) {
 		out := make(map[string]any, len(items))
 		for i, err := range results {
-			out[items[i].Receipt] = word(err)
+			if r := items[i].Receipt; out[r] == nil { // what comes twice is gone the second time
+				out[r] = word(err)
+			}
 		}
 		c.reply(map[string]any{"ok": true, "results": out})
 	})
