@@ -244,6 +244,16 @@ func (h *host) refused(code int, key string, value any) {
 	}
 }
 
+// rejected is how often the server has turned something away for reason.
+func (h *host) rejected(reason string) (n uint64) {
+	h.srv.Stats().Rejected(func(name string, count uint64) {
+		if name == reason {
+			n = count
+		}
+	})
+	return n
+}
+
 // closed expects the end of the session.
 func (h *host) closed(want string) {
 	h.Helper()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"os"
 	"strconv"
 	"sync"
 	"time"
@@ -236,11 +237,16 @@ func (s *Session) respond(w http.ResponseWriter, r *http.Request, p *poll, batch
 
 // write writes the body of a response. A client has WriteTimeout to take more
 // than the kernel buffers for it.
-func (srv *Server) write(w http.ResponseWriter, body []byte) error {
+func (srv *Server) write(w http.ResponseWriter, body []byte) (err error) {
 	if len(body) < 32<<10 || srv.cfg.WriteTimeout <= 0 {
 		_, err := w.Write(body)
 		return err
 	}
+	defer func() {
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			srv.stats.reject(RejectedSlowWrite)
+		}
+	}()
 	ctl := http.NewResponseController(w)
 	ctl.SetWriteDeadline(time.Now().Add(srv.cfg.WriteTimeout))
 	defer ctl.SetWriteDeadline(time.Time{})

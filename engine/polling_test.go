@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/roomcast/roomcast/engine"
+	"github.com/roomcast/roomcast/internal/memnet"
 )
 
 func TestHandshake(t *testing.T) {
@@ -172,6 +173,24 @@ func TestSlowBody(t *testing.T) {
 	})
 }
 
+// TestSlowRead: a client that doesn't take the answer to its GET in time is counted among the slow ones.
+func TestSlowRead(t *testing.T) {
+	run(t, engine.Config{PingInterval: time.Hour, WriteTimeout: 5 * time.Second}, func(h *host) {
+		sid := h.polling("")
+		h.upper.s.Send(engine.NewBatch(false, engine.Packet{Type: engine.Message, Data: make([]byte, 4*memnet.BufferSize)}))
+		conn, _ := h.l.Dial(context.Background())
+		defer conn.Close()
+		fmt.Fprintf(conn, "GET /engine.io/?%s HTTP/1.1\r\nHost: host\r\n\r\n", poll(sid))
+		time.Sleep(5*time.Second - 1)
+		h.closed("")
+		time.Sleep(1)
+		h.closed("transport error: " + engine.ErrPollClosed.Error())
+		if n := h.rejected("slow_write"); n != 1 {
+			t.Errorf("%d slow writes are counted", n)
+		}
+	})
+}
+
 func TestPollRules(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -314,6 +333,9 @@ func TestOtherMethods(t *testing.T) {
 		sid := h.polling("")
 		for _, method := range []string{"PUT", "DELETE", "OPTIONS", "HEAD"} {
 			h.expect(h.do(method, poll(sid), ""), 500, "")
+		}
+		if n := h.rejected("method"); n != 4 {
+			t.Errorf("%d are counted", n)
 		}
 		h.do("POST", poll(sid), "4a")
 		h.expect(h.do("GET", poll(sid), ""), 200, "4a")

@@ -500,7 +500,7 @@ func TestWebTransport(t *testing.T) {
 			p := newPipe("webtransport")
 			g := &greeter{srv: srv, conn: p}
 			if admitted {
-				g.id = newID()
+				g.id, g.place = newID(), true
 				srv.mu.Lock()
 				srv.places++
 				srv.mu.Unlock()

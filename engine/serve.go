@@ -134,6 +134,7 @@ func (srv *Server) poll(w http.ResponseWriter, r *http.Request, s *Session) {
 	case r.Method == http.MethodPost:
 		s.post(w, r, p)
 	default:
+		srv.stats.refused(badMethod)
 		w.WriteHeader(http.StatusInternalServerError) // the official answer
 	}
 }

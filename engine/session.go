@@ -97,6 +97,7 @@ type Session struct {
 	corks    int32
 	late     bool // a reader was inside when the heartbeat's deadline passed
 	told     bool // Closed was called, or is about to be
+	expects  bool // a WebTransport connection, see greeter
 
 	id      string
 	request Request

@@ -9,18 +9,25 @@ import (
 // acceptWebTransport makes a connection of an extended CONNECT request. Its
 // first message says what it is for: "0" opens a session, `0{"sid":"..."}`
 // upgrades one. Limits and AllowRequest are applied here like for every
-// handshake, unless the query names a session.
+// handshake. If the query names a session, there is nothing to allow, and one
+// connection at a time for a session that can be upgraded is within the limits.
 func (srv *Server) acceptWebTransport(w http.ResponseWriter, r *http.Request, q query) {
-	var id string
-	if q.sid == "" {
-		var no refusal
-		var ok bool
-		if id, no, ok = srv.begin(r, q); !ok {
-			srv.refuse(w, r, no)
-			return
-		}
+	g := &greeter{srv: srv, req: newRequest(r)}
+	no, ok := refusal{}, true
+	switch s := srv.Session(q.sid); {
+	case q.sid == "":
+		g.id, no, ok = srv.begin(r, q)
+		g.place = ok
+	case s != nil && s.from(r.Header.Get("Origin")) && s.expect():
+		g.guest = s
+	default:
+		no, ok = srv.admit(r)
+		g.place = ok
 	}
-	g := &greeter{srv: srv, id: id, req: newRequest(r)}
+	if !ok {
+		srv.refuse(w, r, no)
+		return
+	}
 	conn, err := srv.cfg.WebTransport.Upgrade(w, r, nil, q.rev, false)
 	if err != nil {
 		g.leave()
@@ -37,8 +44,10 @@ func (srv *Server) acceptWebTransport(w http.ResponseWriter, r *http.Request, q 
 type greeter struct {
 	srv   *Server
 	conn  Conn
-	id    string // for a new session; empty if that was not admitted
+	id    string // for a new session; empty if the query named one
 	req   Request
+	place bool     // a place in the server is taken
+	guest *Session // that expects this connection
 	timer *time.Timer
 	sink  *sink
 }
@@ -57,7 +66,7 @@ func (g *greeter) Frame(data []byte, binary, owned bool) error {
 	} else if g.id != "" {
 		g.sink = g.srv.openOn(g.conn, g.id, g.req, 4)
 		if g.sink != nil {
-			g.id = "" // its place belongs to the session
+			g.place = false // it belongs to the session
 		}
 	}
 	if g.sink == nil {
@@ -87,11 +96,27 @@ func (g *greeter) Handled() {
 	}
 }
 
-// leave gives back the place of a session that was not opened.
+// leave gives back what the connection was let in for.
 func (g *greeter) leave() {
-	if g.id != "" {
+	if g.place {
 		g.srv.vacate(g.req.RemoteAddr)
 	}
+	if g.guest != nil {
+		g.guest.mu.Lock()
+		g.guest.expects = false
+		g.guest.mu.Unlock()
+	}
+}
+
+// expect reports whether s can be upgraded and no other connection for that is on its way.
+func (s *Session) expect() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.expects || s.cand != nil || s.poll == nil || s.state.Load() == stateClosed {
+		return false
+	}
+	s.expects = true
+	return true
 }
 
 func (g *greeter) serve() {

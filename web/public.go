@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"net/netip"
 	"runtime/debug"
+	"sync"
+	"time"
 
 	"github.com/gin-gonic/gin"
 )
@@ -58,8 +60,10 @@ func probes(r gin.IRouter, ready *Readiness) {
 
 // guard keeps a handler's panic from ending more than its request, and logs
 // panics and answers that are the server's fault. 503 is not: it says that the
-// server is going away.
+// server is going away. A client can bring about others at will (500 is the official
+// answer to an unknown method), so at most one line a second tells of them.
 func guard(log *slog.Logger) gin.HandlerFunc {
+	var failures seldom
 	return func(c *gin.Context) {
 		defer func() {
 			v := recover()
@@ -78,7 +82,31 @@ func guard(log *slog.Logger) gin.HandlerFunc {
 		}()
 		c.Next()
 		if s := c.Writer.Status(); s >= 500 && s != http.StatusServiceUnavailable {
-			log.Warn("a request failed", "method", c.Request.Method, "path", c.Request.URL.Path, "status", s)
+			if untold, ok := failures.tell(); ok {
+				log.Warn("a request failed", "method", c.Request.Method, "path", c.Request.URL.Path, "status", s,
+					"untold", untold)
+			}
 		}
 	}
+}
+
+// seldom lets something through once a second.
+type seldom struct {
+	mu     sync.Mutex
+	next   time.Time
+	untold int
+}
+
+// tell reports whether it is time, and how many times it wasn't since then.
+func (s *seldom) tell() (untold int, ok bool) {
+	now := time.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if now.Before(s.next) {
+		s.untold++
+		return 0, false
+	}
+	untold, s.untold = s.untold, 0
+	s.next = now.Add(time.Second)
+	return untold, true
 }

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+	"testing/synctest"
+	"time"
 
 	"github.com/gin-gonic/gin"
 	"go.uber.org/goleak"
@@ -54,6 +56,33 @@ var testPage = page{
 
 func public(ready *Readiness) http.Handler {
 	return NewPublic(Public{IO: echo, Path: "/socket.io", Page: testPage, Ready: ready, Logger: slog.New(slog.DiscardHandler)})
+}
+
+// TestFailuresAreToldSeldom: a client can't flood the log with requests that are answered with 500.
+func TestFailuresAreToldSeldom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		h := NewPublic(Public{
+			IO:     http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(500) }),
+			Path:   "/socket.io",
+			Ready:  new(Readiness),
+			Logger: slog.New(slog.NewTextHandler(&out, nil)),
+		})
+		flood := func(want, untold string) {
+			for range 100 {
+				if w := do(h, "PUT", "/socket.io/"); w.Code != 500 {
+					t.Fatalf("status %d", w.Code)
+				}
+			}
+			if n := strings.Count(out.String(), "a request failed"); n != 1 || !strings.Contains(out.String(), untold) {
+				t.Errorf("%s: %d lines:\n%s", want, n, out.String())
+			}
+			out.Reset()
+		}
+		flood("at first", "untold=0")
+		time.Sleep(time.Second)
+		flood("a second later", "untold=99")
+	})
 }
 
 func TestPublicRoutes(t *testing.T) {
