@@ -202,7 +202,10 @@ func (c *Client) Peek(ctx context.Context, queue string, state State, offset, n 
 	if err := c.queue(ctx, Inspect, queue); err != nil {
 		return nil, err
 	}
-	if offset < 0 || n < 0 || offset > maxPeek || n > maxPeek-offset {
+	if offset < 0 || n < 0 {
+		return nil, Refuse(CodeBadRequest, "there is no negative number or place of messages")
+	}
+	if offset > maxPeek || n > maxPeek-offset {
 		return nil, Refuse(CodeBadRequest, fmt.Sprintf("can't look further than %d messages", maxPeek))
 	}
 	return c.b.store.Peek(ctx, queue, state, offset, n)

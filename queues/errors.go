@@ -31,9 +31,20 @@ type Error struct {
 	Message string
 	// RetryAfter is when trying again may help. Zero: unknown, or never.
 	RetryAfter time.Duration
+	// Cause is what is behind it, such as the store's own error, for logs and operators: clients aren't shown
+	// it, since it may have addresses in it. It may be nil.
+	Cause error
 }
 
-func (e *Error) Error() string { return "queues: " + e.Message }
+func (e *Error) Error() string {
+	if e.Cause != nil {
+		return "queues: " + e.Message + ": " + e.Cause.Error()
+	}
+	return "queues: " + e.Message
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Cause }
 
 // Is reports whether target is an Error of the same code.
 func (e *Error) Is(target error) bool {
@@ -44,13 +55,13 @@ func (e *Error) Is(target error) bool {
 // One error of each code, for errors.Is and for stores that have nothing to add.
 var (
 	ErrUnauthorized = &Error{Code: CodeUnauthorized, Message: "not allowed"}
-	ErrNotFound     = &Error{Code: CodeNotFound, Message: "not found"}
+	ErrNotFound     = &Error{Code: CodeNotFound, Message: "there is no such queue or inbox"}
 	ErrBadRequest   = &Error{Code: CodeBadRequest, Message: "bad request"}
 	ErrTooLarge     = &Error{Code: CodeTooLarge, Message: "too large"}
 	ErrQueueFull    = &Error{Code: CodeQueueFull, Message: "full", RetryAfter: time.Second}
 	ErrRateLimited  = &Error{Code: CodeRateLimited, Message: "too many"}
 	ErrPaused       = &Error{Code: CodePaused, Message: "paused"}
-	ErrUnavailable  = &Error{Code: CodeUnavailable, Message: "store unavailable", RetryAfter: time.Second}
+	ErrUnavailable  = &Error{Code: CodeUnavailable, Message: "the store is unavailable", RetryAfter: time.Second}
 	ErrNotDurable   = &Error{Code: CodeNotDurable, Message: "stored, but not confirmed by replicas"}
 	ErrSuperseded   = &Error{Code: CodeSuperseded, Message: "handed out again since"}
 	ErrGone         = &Error{Code: CodeGone, Message: "gone"}

@@ -2,6 +2,7 @@ package queues
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 )
@@ -147,7 +148,7 @@ func (w *waiting) leave(p *publishing) {
 func checkDraft(d *Draft, c *Config) error {
 	switch {
 	case d.Payload.Size() > c.MaxPayload:
-		return Refuse(CodeTooLarge, "the payload is too large")
+		return Refuse(CodeTooLarge, fmt.Sprintf("the payload has %d bytes, and at most %d may have", d.Payload.Size(), c.MaxPayload))
 	case len(d.Payload.JSON) == 0:
 		return Refuse(CodeBadRequest, "the message has no data")
 	case len(d.ID) > maxID:

@@ -96,7 +96,7 @@ func (a *API) answer(f func(*apiCall) (any, error)) gin.HandlerFunc {
 		}
 		v, err := f(call)
 		if err != nil {
-			r := queueapi.RefusalOf(err)
+			r := call.refusal(err)
 			reply(c, statusOf(r.Code), r)
 			return
 		}
@@ -137,9 +137,22 @@ func (a *apiCall) decode(v any) error {
 		err = json.Unmarshal(body, v)
 	}
 	if err != nil {
-		return queues.Refuse(queues.CodeBadRequest, "the body: "+err.Error())
+		return queueapi.BadJSON("the body", err)
 	}
 	return nil
+}
+
+// refusal is the answer for an error. Who has the token may know what is behind it.
+func (a *apiCall) refusal(err error) queueapi.Refusal {
+	r := queueapi.RefusalOf(err)
+	e, _ := errors.AsType[*queues.Error](err)
+	switch {
+	case e == queues.ErrNotFound && a.queue != "":
+		r.Message = "there is no queue " + a.queue
+	case e != nil && e.Cause != nil:
+		r.Message += ": " + e.Cause.Error()
+	}
+	return r
 }
 
 // data takes a part of the body as data of its own. There is nothing binary in it.

@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -54,13 +56,39 @@ func openQueues(ctx context.Context, c *config.Config, rdb redis.UniversalClient
 	if err != nil {
 		return nil, errors.Join(err, store.Close())
 	}
-	for i := range c.Queues {
-		if err := q.broker.Configure(ctx, c.Queues[i].Name, queueConfig(&c.Queues[i])); err != nil {
-			q.close(ctx)
-			return nil, fmt.Errorf("queue %s: %w", c.Queues[i].Name, err)
-		}
+	if err := q.declare(ctx, nil); err != nil {
+		q.close(ctx)
+		return nil, err
 	}
 	return q, nil
+}
+
+// declare makes the queues of the settings, but for those that are there, or changes them.
+func (q *hostQueues) declare(ctx context.Context, there []string) error {
+	for i := range q.cfg.Queues {
+		of := &q.cfg.Queues[i]
+		if slices.Contains(there, of.Name) {
+			continue
+		}
+		if err := q.broker.Configure(ctx, of.Name, queueConfig(of)); err != nil {
+			return fmt.Errorf("queue %s: %w", of.Name, err)
+		}
+	}
+	return nil
+}
+
+// restore makes those queues of the settings again that the store has lost, such as a Redis that was started
+// without its data.
+func (q *hostQueues) restore(ctx context.Context, log *slog.Logger) {
+	ctx, cancel := context.WithTimeout(ctx, watchEvery)
+	defer cancel()
+	there, err := q.broker.Queues(ctx)
+	if err != nil || !slices.ContainsFunc(q.cfg.Queues, func(of config.Queue) bool { return !slices.Contains(there, of.Name) }) {
+		return
+	}
+	if err := q.declare(ctx, there); err == nil {
+		log.Warn("queues of the settings were gone from the store: they were made again, and are empty")
+	}
 }
 
 // hostQueues are the queues of this node.
@@ -134,6 +162,9 @@ func (q *hostQueues) authorize(_ context.Context, user string, action queues.Act
 	return nil
 }
 
+// restoreEvery is how many looks at the store there are for one at its queues, which costs a command of Redis.
+const restoreEvery = 5
+
 // openTo lets the clients of a namespace use queues.
 func (q *hostQueues) openTo(ns *server.Namespace, log *slog.Logger) {
 	principal := lobby.User
@@ -150,15 +181,18 @@ func clientConfig(c *config.Config, log *slog.Logger) queueapi.Config {
 	return queueapi.Config{MaxConsumers: int(c.Limits.Consumers), MaxInboxes: int(c.Limits.Inboxes), Logger: log}
 }
 
-// watch makes the node not ready while the store doesn't answer, until ctx ends.
-func (q *hostQueues) watch(ctx context.Context, ready *web.Readiness) {
+// watch makes the node not ready while the store doesn't answer, and looks whether all queues are there, until ctx ends.
+func (q *hostQueues) watch(ctx context.Context, ready *web.Readiness, log *slog.Logger) {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
-	for {
+	for n := 1; ; n++ {
 		if q.broker.Healthy() != nil {
 			ready.Hold("queues", "the store of the queues doesn't answer")
 		} else {
 			ready.Release("queues")
+			if n%restoreEvery == 0 {
+				q.restore(ctx, log)
+			}
 		}
 		select {
 		case <-ctx.Done():
@@ -194,6 +228,17 @@ func apiToken(c *config.Config) (string, error) {
 		err = fmt.Errorf("api_token_file: %s has %d bytes; at least 32 are needed", path, len(token))
 	}
 	return token, err
+}
+
+// apiAddress is the file, in the folder of the queues, that says where the JSON API is: "roomcast queue" looks there.
+const apiAddress = "api-address"
+
+// tellAddress writes it for a listener.
+func tellAddress(c *config.Config, l net.Listener) error {
+	if c.Data == "" {
+		return nil
+	}
+	return os.WriteFile(filepath.Join(c.Data, apiAddress), []byte("http://"+shown(l.Addr())+"\n"), 0o600)
 }
 
 // makeToken writes a random token to a file, unless there is one.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"reflect"
 	"testing"
 
@@ -83,5 +84,31 @@ func TestDefaultsAreTheLibraries(t *testing.T) {
 	got.Authorize, want.Authorize = nil, nil
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("of a broker:\n%+v\nthe library's:\n%+v", got, want)
+	}
+}
+
+// TestQueuesAreMadeAgain: a store that has lost its data, such as a Redis that was started without its log, gets the
+// queues of the settings again while the program runs. Once they were missing until its next start.
+func TestQueuesAreMadeAgain(t *testing.T) {
+	c := config.Default()
+	c.QueueStore = "memory"
+	c.Queues = []config.Queue{{Name: "lost", MaxFailures: 2}, {Name: "kept", MaxFailures: 3}}
+	ctx := t.Context()
+	q, err := openQueues(ctx, &c, nil, discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer q.close(context.Background())
+	if err := q.broker.Configure(ctx, "kept", queues.Config{MaxFailures: 7}); err != nil { // by an operator
+		t.Fatal(err)
+	}
+	if err := q.store.Delete(ctx, "lost", true); err != nil {
+		t.Fatal(err)
+	}
+	q.restore(ctx, discard)
+	for name, failures := range map[string]int{"lost": 2, "kept": 7} {
+		if cfg, err := q.store.Config(ctx, name); err != nil || cfg.MaxFailures != failures {
+			t.Errorf("%s: %d failures, %v; want %d", name, cfg.MaxFailures, err, failures)
+		}
 	}
 }

@@ -2,11 +2,13 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/url"
 	"os"
@@ -33,13 +35,18 @@ func queueCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "queue",
 		Short: "Look into the queues of a running server, and move their messages",
-		Long: "Queue talks to the JSON API of a running server's internal listener. The token is that of the server:\n" +
-			"--token-file, --data (the server's folder, which has the file api-token), or ROOMCAST_API_TOKEN.",
+		Long: "Queue talks to the JSON API of a running server's internal listener. With --data, the server's folder,\n" +
+			"it finds address and token there. Else --server is the address, and the token is that of --token-file or\n" +
+			"ROOMCAST_API_TOKEN.",
+		Example: "  roomcast queue --data .data list\n" +
+			"  roomcast queue --data .data publish thumbs '{\"n\":7}' --id up-7\n" +
+			"  roomcast queue --data .data peek thumbs --state dead\n" +
+			"  roomcast queue --data .data redrive thumbs --rate 10",
 		Args: usage(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	flags := cmd.PersistentFlags()
-	flags.StringVar(&r.server, "server", "http://127.0.0.1:9090", "URL of the internal listener")
+	flags.StringVar(&r.server, "server", "", "address of the internal listener (default: what the folder of --data says, or 127.0.0.1:9090)")
 	flags.StringVar(&r.tokenFile, "token-file", "", "file with the token")
 	flags.StringVar(&r.data, "data", "", "folder of the server's queues")
 	cmd.AddCommand(r.list(), r.peek(), r.publish(), r.redrive(), r.purge(), r.pause("pause", "Stop"), r.pause("resume", "Resume"))
@@ -60,19 +67,23 @@ func (r *remote) do(ctx context.Context, method, path string, body, v any) error
 		}
 		sent = bytes.NewReader(b)
 	}
+	server, err := r.address()
+	if err != nil {
+		return usageError{err}
+	}
 	if r.patience > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, r.patience)
 		defer cancel()
 	}
-	req, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(r.server, "/")+"/api"+path, sent)
+	req, err := http.NewRequestWithContext(ctx, method, server+"/api"+path, sent)
 	if err != nil {
 		return usageError{err}
 	}
 	req.Header.Set("Authorization", "Bearer "+token)
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return fmt.Errorf("%w; is the server running, and is --server its internal listener?", err)
+		return fmt.Errorf("%w; is the server running, and is this its internal listener? --server names another", err)
 	}
 	defer res.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(res.Body, 64<<20))
@@ -81,7 +92,7 @@ func (r *remote) do(ctx context.Context, method, path string, body, v any) error
 	}
 	var no queueapi.Refusal
 	if err := json.Unmarshal(answer, &no); err != nil {
-		return fmt.Errorf("%s doesn't answer as roomcast does: %s", r.server, res.Status)
+		return fmt.Errorf("%s has no JSON API: it answers %s; is it the internal listener, and has that server a token?", server, res.Status)
 	}
 	if !no.OK {
 		return fmt.Errorf("%s: %s", no.Code, no.Message)
@@ -101,6 +112,29 @@ func (r *remote) secret() (string, error) {
 	return "", errors.New("which token? Name the file with --token-file, or the server's folder with --data")
 }
 
+// address is the URL of the internal listener.
+func (r *remote) address() (string, error) {
+	at := r.server
+	if at == "" && r.data != "" {
+		b, err := os.ReadFile(filepath.Join(r.data, apiAddress))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return "", err
+		}
+		at = strings.TrimSpace(string(b))
+	}
+	if at = cmp.Or(at, "127.0.0.1:9090"); !strings.Contains(at, "://") {
+		at = "http://" + at
+	}
+	u, err := url.Parse(at)
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("--server: %w", err)
+	case u.Scheme != "http" && u.Scheme != "https":
+		return "", fmt.Errorf("--server: %s is no address; it is one like 127.0.0.1:9090 or https://node-1.internal", at)
+	}
+	return strings.TrimSuffix(at, "/"), nil
+}
+
 func queuePath(queue, rest string) string { return "/queues/" + url.PathEscape(queue) + rest }
 
 func (r *remote) list() *cobra.Command {
@@ -115,21 +149,29 @@ func (r *remote) list() *cobra.Command {
 			fmt.Fprintln(w, "QUEUE\tREADY\tLEASED\tSCHEDULED\tBLOCKED\tDEAD\tOLDEST\tPAUSED")
 			for _, q := range a.Queues {
 				fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%s\t%s\n", q.Queue, q.Ready, q.Leased, q.Scheduled, q.Blocked, q.Dead,
-					(time.Duration(q.OldestMs) * time.Millisecond).Round(time.Millisecond), q.Paused)
+					age(time.Duration(q.OldestMs)*time.Millisecond), q.Paused)
 			}
 			return w.Flush()
 		},
 	}
 }
 
+// age is a duration to be read: tenths of a second matter for a minute only.
+func age(d time.Duration) time.Duration {
+	if d < time.Minute {
+		return d.Round(100 * time.Millisecond)
+	}
+	return d.Round(time.Second)
+}
+
 func (r *remote) peek() *cobra.Command {
 	var state string
-	var n int
+	var n, offset int
 	cmd := &cobra.Command{
 		Use: "peek QUEUE", Short: "Show messages, one JSON object on a line, without touching them", Args: usage(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var a struct{ Messages []json.RawMessage }
-			q := url.Values{"state": {state}, "n": {strconv.Itoa(n)}}
+			q := url.Values{"state": {state}, "n": {strconv.Itoa(n)}, "offset": {strconv.Itoa(offset)}}
 			if err := r.do(cmd.Context(), "GET", queuePath(args[0], "/messages?"+q.Encode()), nil, &a); err != nil {
 				return err
 			}
@@ -141,6 +183,7 @@ func (r *remote) peek() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&state, "state", "ready", "ready, scheduled, leased, blocked or dead")
 	cmd.Flags().IntVarP(&n, "number", "n", 10, "how many, at most 1000")
+	cmd.Flags().IntVar(&offset, "offset", 0, "how many to leave out before them")
 	return cmd
 }
 
@@ -149,10 +192,11 @@ func (r *remote) publish() *cobra.Command {
 		ID       string          `json:"id,omitempty"`
 		Key      string          `json:"key,omitempty"`
 		Delay    int64           `json:"delay,omitempty"`
+		TTL      int64           `json:"ttl,omitempty"`
 		Priority int             `json:"priority,omitempty"`
 		Data     json.RawMessage `json:"data"`
 	}
-	var delay time.Duration
+	var delay, ttl time.Duration
 	cmd := &cobra.Command{
 		Use: "publish QUEUE [JSON]", Short: "Publish a message; without JSON it is read from standard input", Args: usage(cobra.RangeArgs(1, 2)),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -168,7 +212,7 @@ func (r *remote) publish() *cobra.Command {
 			if !json.Valid(d.Data) {
 				return usageError{errors.New("the message isn't JSON; text is in quotes: '\"hello\"'")}
 			}
-			d.Delay = delay.Milliseconds()
+			d.Delay, d.TTL = delay.Milliseconds(), ttl.Milliseconds()
 			var a struct {
 				ID        string
 				Seq       uint64
@@ -187,7 +231,8 @@ func (r *remote) publish() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&d.ID, "id", "", "what the message is known by: it is stored once")
 	cmd.Flags().StringVar(&d.Key, "key", "", "messages of one key are worked on in order")
-	cmd.Flags().DurationVar(&delay, "delay", 0, "time until it is handed out")
+	cmd.Flags().DurationVar(&delay, "delay", 0, "time until it is handed out, such as 90s")
+	cmd.Flags().DurationVar(&ttl, "ttl", 0, "time that it may wait; 0: as the queue says")
 	cmd.Flags().IntVar(&d.Priority, "priority", 0, "0 to 3")
 	return cmd
 }
@@ -208,7 +253,7 @@ func (r *remote) redrive() *cobra.Command {
 			return r.count(cmd, args[0], "/redrive", in, "ready again")
 		},
 	}
-	cmd.Flags().IntVarP(&in.N, "number", "n", -1, "how many; negative: all")
+	cmd.Flags().IntVarP(&in.N, "number", "n", -1, "how many of the oldest; negative: all")
 	cmd.Flags().Float64Var(&in.Rate, "rate", 0, "how many per second; 0: at once")
 	return cmd
 }
@@ -236,15 +281,22 @@ func (r *remote) count(cmd *cobra.Command, queue, path string, body any, done st
 }
 
 func (r *remote) pause(verb, word string) *cobra.Command {
-	var in struct {
+	var in struct { // neither: both
 		Publish bool `json:"publish,omitempty"`
 		Consume bool `json:"consume,omitempty"`
 	}
 	cmd := &cobra.Command{
 		Use: verb + " QUEUE", Short: word + " publishing to a queue and hand-out from it", Args: usage(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			var a queueapi.Refusal
-			return r.do(cmd.Context(), "POST", queuePath(args[0], "/"+verb), in, &a)
+			var q queueapi.Numbers
+			if err := r.do(cmd.Context(), "POST", queuePath(args[0], "/"+verb), in, &struct{}{}); err != nil {
+				return err
+			}
+			if err := r.do(cmd.Context(), "GET", queuePath(args[0], ""), nil, &q); err != nil {
+				return err
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "paused: %s\n", cmp.Or(q.Paused, "nothing"))
+			return nil
 		},
 	}
 	cmd.Flags().BoolVar(&in.Publish, "publish", false, "publishing only")

@@ -24,8 +24,11 @@ func TestQueueCommand(t *testing.T) {
 	queue("number 2", "publish", "demo", `"later"`, "--delay", "1h")
 	queue(`"data":{"n":1}`, "peek", "demo")
 	queue(`"later"`, "peek", "demo", "--state", "scheduled")
-	queue("", "pause", "demo", "--consume")
+	queue("paused: consume", "pause", "demo", "--consume")
 	queue("consume", "list")
+	queue("paused: both", "pause", "demo") // once it paused nothing
+	queue("paused: nothing", "resume", "demo")
+	queue("paused: consume", "pause", "demo", "--consume")
 
 	if mode := fileMode(t, filepath.Join(data, "api-token")); mode != 0o600 {
 		t.Errorf("the token's file has mode %o", mode)
@@ -34,18 +37,24 @@ func TestQueueCommand(t *testing.T) {
 	<-p.exited
 	p = serveProcess(t, "--demo", "--data", data)
 	queue(`"id":"a"`, "peek", "demo")
-	queue("", "resume", "demo", "--consume")
+	queue("paused: nothing", "resume", "demo", "--consume")
 	queue("0 ready again", "redrive", "demo")
 	queue("2 deleted", "purge", "demo")
-	queue("", "pause", "demo") // neither of both was paused
-	queue("both", "list")
+
+	for _, id := range []string{"b", "c"} {
+		queue(id+" is number", "publish", "demo", "1", "--id", id, "--ttl", "1h")
+	}
 
 	for _, tt := range []struct {
 		code int
 		want string
 		args []string
 	}{
-		{exitFailed, "not_found", []string{"--data", data, "peek", "nope"}},
+		{exitOK, `"id":"c"`, []string{"--data", data, "peek", "demo", "--offset", "1"}},
+		{exitFailed, "not_found: there is no queue nope", []string{"--data", data, "peek", "nope"}},
+		{exitFailed, "negative", []string{"--data", data, "peek", "demo", "-n", "-1"}},
+		{exitFailed, "no JSON API", []string{"--server", p.public, "--data", data, "list"}},
+		{exitUsage, "ftp://here is no address", []string{"--server", "ftp://here", "--data", data, "list"}},
 		{exitFailed, "unauthorized", []string{"list"}}, // with another token, see below
 		{exitUsage, "isn't JSON", []string{"--data", data, "publish", "demo", "text"}},
 		{exitUsage, "no such file", []string{"--token-file", filepath.Join(data, "none"), "list"}},
@@ -54,6 +63,12 @@ func TestQueueCommand(t *testing.T) {
 		code, out := runProgram(t, env, append([]string{"queue", "--server", p.internal}, tt.args...)...)
 		if code != tt.code || !strings.Contains(out, tt.want) {
 			t.Errorf("%q: %d %s, want %d %q", tt.args, code, out, tt.code, tt.want)
+		}
+	}
+	// The server's folder says where it is, also to those who write addresses without http://.
+	for _, args := range [][]string{{}, {"--server", strings.TrimPrefix(p.internal, "http://")}} {
+		if code, out := runProgram(t, nil, append([]string{"queue", "list", "--data", data}, args...)...); code != exitOK || !strings.Contains(out, "demo") {
+			t.Errorf("%q: %d %s", args, code, out)
 		}
 	}
 	if code, out := runProgram(t, nil, "queue", "--server", p.internal, "list"); code != exitUsage || !strings.Contains(out, "--token-file") {

@@ -199,7 +199,7 @@ func (h *host) watch() {
 	ctx, cancel := context.WithCancel(context.Background())
 	h.unwatch = cancel
 	if h.queues != nil {
-		h.tasks.Go(func() { h.queues.watch(ctx, &h.ready) })
+		h.tasks.Go(func() { h.queues.watch(ctx, &h.ready, h.log) })
 	}
 	if h.peers == nil {
 		return
@@ -236,6 +236,9 @@ func (h *host) startInternal() error {
 	}
 	if token != "" {
 		internal.API = &web.API{Token: token, IO: h.io, Broker: broker}
+		if err := tellAddress(h.cfg, l); err != nil {
+			return err
+		}
 	}
 	h.internal = web.NewServer(web.NewInternal(internal), h.log)
 	h.run("internal", func() error { return h.internal.Serve(l) })

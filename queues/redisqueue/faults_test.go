@@ -217,6 +217,9 @@ func TestUnavailable(t *testing.T) {
 	server.Thaw()
 	server.Kill()
 	expectCode(t, "gone", n.publish(text("a")).Err, queues.CodeUnavailable)
+	if e, ok := errors.AsType[*queues.Error](n.publish(text("a")).Err); !ok || strings.Contains(e.Message, "127.0.0.1") || e.Cause == nil {
+		t.Errorf("clients are told %+v", e)
+	}
 	_, err := n.Beat(t.Context(), "n")
 	expectCode(t, "gone", err, queues.CodeUnavailable)
 	expectCode(t, "gone", n.read(anOwner).Err, queues.CodeUnavailable)

@@ -150,7 +150,9 @@ func refusal(err error) error {
 			return e
 		}
 	}
-	return &queues.Error{Code: queues.CodeUnavailable, Message: fmt.Sprintf("redis: %v", err), RetryAfter: time.Second}
+	return &queues.Error{
+		Code: queues.CodeUnavailable, Message: queues.ErrUnavailable.Message, RetryAfter: time.Second, Cause: fmt.Errorf("redis: %w", err),
+	}
 }
 
 // errCorrupt says that Redis holds, or answered, something that is none of ours.

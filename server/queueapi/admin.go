@@ -262,7 +262,7 @@ func ParseConfig(raw json.RawMessage) (queues.Config, error) {
 		d := json.NewDecoder(bytes.NewReader(raw))
 		d.DisallowUnknownFields()
 		if err := d.Decode(&in); err != nil {
-			return queues.Config{}, queues.Refuse(queues.CodeBadRequest, "config: "+err.Error())
+			return queues.Config{}, BadJSON("config", err)
 		}
 	}
 	ms := func(v int64) time.Duration {

@@ -21,7 +21,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -148,9 +151,34 @@ type call struct {
 // decode decodes the request's object.
 func (c *call) decode(v any) error {
 	if err := c.e.Decode(v); err != nil {
-		return queues.Refuse(queues.CodeBadRequest, err.Error())
+		return BadJSON("", err)
 	}
 	return nil
+}
+
+// BadJSON says, in the words of whoever wrote it, what is wrong with JSON that can't be decoded; what says where that is.
+func BadJSON(what string, err error) error {
+	text := err.Error()
+	if t := (*json.UnmarshalTypeError)(nil); errors.As(err, &t) {
+		// Embedded structs are part of the path, but not of the JSON: their names begin with a capital letter.
+		path := slices.DeleteFunc(strings.Split(t.Field, "."), func(name string) bool { return name == "" || name[0] < 'a' })
+		text = fmt.Sprintf("%s can't be %s", cmp.Or(strings.Join(path, "."), "all of it"), article(t.Value))
+	}
+	if what != "" {
+		text = what + ": " + text
+	}
+	return queues.Refuse(queues.CodeBadRequest, text)
+}
+
+// article is a JSON value's kind with its article, or the value itself, as encoding/json names it.
+func article(kind string) string {
+	switch kind {
+	case "array", "object":
+		return "an " + kind
+	case "string", "number", "bool":
+		return "a " + kind
+	}
+	return kind
 }
 
 // data returns a part of the request as data of its own.
@@ -183,7 +211,7 @@ type Refusal struct {
 
 // RefusalOf is the answer for an error.
 func RefusalOf(err error) Refusal {
-	r := Refusal{Code: queues.CodeOf(err), Message: "the store is unavailable"}
+	r := Refusal{Code: queues.CodeOf(err), Message: queues.ErrUnavailable.Message}
 	if e := (*queues.Error)(nil); errors.As(err, &e) {
 		r.Message, r.RetryAfter = e.Message, e.RetryAfter.Milliseconds()
 	}

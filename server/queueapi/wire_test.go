@@ -2,6 +2,9 @@ package queueapi
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -46,6 +49,18 @@ func TestObjectsLookLikeMaps(t *testing.T) {
 		if !bytes.Equal(got.JSON, want.JSON) || len(got.Attachments) != len(want.Attachments) {
 			t.Errorf("got  %s\nwant %s", got.JSON, want.JSON)
 		}
+	}
+}
+
+// TestClientsAreNotToldAddresses: what the store's own error says is for the log. Clients once got to see Redis' address.
+func TestClientsAreNotToldAddresses(t *testing.T) {
+	cause := errors.New("redis: dial tcp 10.0.0.7:6379: connection refused")
+	err := fmt.Errorf("publish: %w", &queues.Error{Code: queues.CodeUnavailable, Message: queues.ErrUnavailable.Message, RetryAfter: time.Second, Cause: cause})
+	if got, want := RefusalOf(err), (Refusal{Code: queues.CodeUnavailable, Message: "the store is unavailable", RetryAfter: 1000}); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	if !errors.Is(err, queues.ErrUnavailable) || !errors.Is(err, cause) || !strings.Contains(err.Error(), "10.0.0.7") {
+		t.Errorf("the log isn't told: %v", err)
 	}
 }
 

@@ -10,7 +10,7 @@ const none: Cards = new Map();
 const after = (...news: News[]) => news.reduce((cards, one, i) => tell(cards, one, 100 + i), none);
 const published = (id: string, seq: number): News => ({ kind: 'published', id, seq, task, later: false });
 const took = (id: string, worker: string, attempt = 1): News => ({ kind: 'took', id, task, worker, attempt });
-const listed = (id: string, seq: number, phase: Listed['phase'], attempt = 0): Listed => ({ id, seq, phase, attempt, task, error: '', reason: '' });
+const listed = (id: string, seq: number, phase: Listed['phase'], attempt = 0, place = 0): Listed => ({ id, seq, phase, place, attempt, task, error: '', reason: '' });
 
 describe('the way of a message, told by pages', () => {
   test('published, taken, done', () => {
@@ -74,6 +74,14 @@ describe('the list of the server', () => {
   test('is shown in the order of the queue, what is over newest first', () => {
     const cards = reconcile(none, [listed('c', 3, 'ready'), listed('a', 1, 'scheduled'), listed('b', 2, 'ready')], 10, 20);
     expect(lane(cards, 'ready', 'scheduled').map((card) => card.seq)).toEqual([2, 3, 1]);
+  });
+  test('is shown as it will be handed out: what was delayed and what came back are not where their numbers say', () => {
+    const list = [listed('late', 1, 'ready', 0, 2), listed('x', 7, 'ready', 0, 0), listed('y', 8, 'ready', 0, 1)];
+    let cards = tell(reconcile(none, list, 10, 20), published('new', 9), 30);
+    expect(lane(cards, 'ready').map((card) => card.seq)).toEqual([7, 8, 1, 9]);
+    cards = tell(tell(cards, took('y', 'w1'), 40), { kind: 'lost', id: 'y', worker: 'w1' }, 50);
+    expect(lane(cards, 'ready').map((card) => card.seq)).toEqual([8, 7, 1, 9]);
+    expect(readListed({ id: 'a', state: 'blocked' }, 2)!.place).toBeGreaterThan(readListed({ id: 'b', state: 'ready' }, 99)!.place);
   });
 });
 

@@ -11,6 +11,7 @@ export interface Card {
   id: string;
   seq: number; // the queue's number of it; 0: not known yet
   phase: Phase;
+  place: number; // where it waits in the queue, counted from its head: what came back or was delayed isn't where its number says
   task: Task;
   worker: string; // who has it, or had it; "" if that is not known
   attempt: number;
@@ -34,7 +35,11 @@ export type News =
 const keepDone = 30;
 const phases: readonly Phase[] = ['ready', 'scheduled', 'leased', 'dead'];
 
-const unknown = { seq: 0, worker: '', attempt: 0, error: '', reason: '', missing: 0 };
+const head = -1;
+const tail = Infinity; // until the server lists it
+const behindReady = 1_000_000; // what is blocked
+
+const unknown = { seq: 0, place: tail, worker: '', attempt: 0, error: '', reason: '', missing: 0 };
 
 /** tell returns the cards after a piece of news. */
 export function tell(cards: Cards, news: News, now: number): Cards {
@@ -57,10 +62,10 @@ export function tell(cards: Cards, news: News, now: number): Cards {
       if (card) next.set(card.id, { ...card, phase: 'done', worker: news.worker, at: now });
       break;
     case 'failed':
-      if (card?.worker === news.worker) next.set(card.id, { ...card, phase: 'scheduled', error: news.error, at: now });
+      if (card?.worker === news.worker) next.set(card.id, { ...card, phase: 'scheduled', place: tail, error: news.error, at: now });
       break;
     case 'lost':
-      if (card?.phase === 'leased' && card.worker === news.worker) next.set(card.id, { ...card, phase: 'ready', at: now });
+      if (card?.phase === 'leased' && card.worker === news.worker) next.set(card.id, { ...card, phase: 'ready', place: head, at: now });
       break;
   }
   return trimmed(next);
@@ -71,19 +76,21 @@ export interface Listed {
   id: string;
   seq: number;
   phase: Phase;
+  place: number; // in the list of its state
   attempt: number;
   error: string;
   reason: string;
   task: Task;
 }
 
-/** readListed reads one of queue:peek's messages; null if it is none. */
-export function readListed(value: unknown): Listed | null {
+/** readListed reads one of queue:peek's messages, at some place in its list; null if it is none. */
+export function readListed(value: unknown, place = 0): Listed | null {
   if (!isRecord(value) || typeof value.id !== 'string') return null;
   return {
     id: value.id,
     seq: typeof value.seq === 'number' ? value.seq : 0,
     phase: value.state === 'blocked' ? 'ready' : phases.find((phase) => phase === value.state) ?? 'ready',
+    place: value.state === 'blocked' ? behindReady + place : place,
     attempt: typeof value.attempt === 'number' ? value.attempt : 0,
     error: typeof value.error === 'string' ? value.error : '',
     reason: typeof value.reason === 'string' ? value.reason : '',
@@ -125,8 +132,9 @@ export function unsettled(cards: Cards): boolean {
 /** lane returns the cards in some phases, those that came last first, or in the queue's order. */
 export function lane(cards: Cards, ...wanted: Phase[]): Card[] {
   const found = [...cards.values()].filter((card) => wanted.includes(card.phase));
-  const late = wanted.includes('done') || wanted.includes('dead');
-  return found.sort((a, b) => (late ? b.at - a.at || b.seq - a.seq : wanted.indexOf(a.phase) - wanted.indexOf(b.phase) || a.seq - b.seq));
+  if (wanted.includes('done') || wanted.includes('dead')) return found.sort((a, b) => b.at - a.at || b.seq - a.seq);
+  const place = ({ phase, place }: Card) => (phase === 'leased' || place === tail ? Number.MAX_SAFE_INTEGER : place);
+  return found.sort((a, b) => wanted.indexOf(a.phase) - wanted.indexOf(b.phase) || place(a) - place(b) || a.seq - b.seq);
 }
 
 function trimmed(cards: Map<string, Card>): Cards {

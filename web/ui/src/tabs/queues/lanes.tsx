@@ -51,7 +51,7 @@ function Message({ card }: { card: Card }) {
     <li class={`card ${phase} hue-${hueOf(task.from)}`} data-card={card.id} data-testid="card" data-seq={seq} data-attempt={attempt} data-worker={worker}>
       <b>{seq ? `#${seq}` : '#…'}</b>
       {task.kind !== 'plain' && <span class={`badge ${task.kind}`}>{kindText[task.kind]}</span>}
-      {attempt > 1 && <span class="badge tries">attempt {attempt}</span>}
+      {attempt > 1 && <span class="badge tries">try {attempt}</span>}
       <span class="where" title={where}>{where}</span>
       {phase === 'leased' && <i class="progress" key={attempt} style={{ animationDuration: `${task.ms}ms` }} />}
     </li>
