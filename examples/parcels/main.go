@@ -4,7 +4,7 @@
 //   - A pickup is a message of the work queue "pickups": stored until a driver has
 //     delivered the parcel, with one driver at a time. A driver that vanishes gives
 //     it back; one that can't deliver has it tried again, and after three times it
-//     lands among the dead, for the hub to look at.
+//     lands among the dead, for the hub to look at and to send out again.
 //   - Each shop has an inbox. "Delivered" waits there while the shop is closed, and
 //     is deleted when the shop has seen it.
 //   - Shops, drivers and the hub are namespaces: none sees the others' events.
@@ -21,6 +21,9 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -53,13 +56,16 @@ func main() {
 	listen := flag.String("listen", "127.0.0.1:8080", "address")
 	data := flag.String("data", "parcels-data", "folder of the queues")
 	flag.Parse()
-	if err := run(*listen, *data); err != nil {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, *listen, *data); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func run(listen, data string) error {
-	ctx := context.Background()
+// run serves until ctx ends. What is closed last was opened first: messages that drivers have
+// are given back before the store closes.
+func run(ctx context.Context, listen, data string) error {
 	store, err := pebblequeue.Open(data, pebblequeue.Config{})
 	if err != nil {
 		return err
@@ -69,7 +75,7 @@ func run(listen, data string) error {
 	if err != nil {
 		return err
 	}
-	defer broker.Close(ctx)
+	defer broker.Close(context.Background())
 	err = broker.Configure(ctx, "pickups", queues.Config{MaxFailures: 3, BackoffBase: 2 * time.Second})
 	if err != nil {
 		return err
@@ -78,10 +84,12 @@ func run(listen, data string) error {
 	if err != nil {
 		return err
 	}
+	defer io.Shutdown(context.Background())
 	hub := io.Of("/hub")
+	queueapi.Open(hub, queueapi.Config{Broker: broker, Principal: name}) // it looks at the dead, and redrives them
 	shops(io.Of("/shops"), broker, hub)
 	drivers(io.Of("/drivers"), broker, hub)
-	go watch(hub, broker)
+	go watch(ctx, hub, broker)
 
 	gin.SetMode(gin.ReleaseMode)
 	r := gin.New()
@@ -92,7 +100,12 @@ func run(listen, data string) error {
 		return err
 	}
 	log.Printf("open http://%s", l.Addr())
-	return http.Serve(l, r)
+	s := &http.Server{Handler: r}
+	context.AfterFunc(ctx, func() { s.Close() })
+	if err := s.Serve(l); ctx.Err() == nil {
+		return err
+	}
+	return nil
 }
 
 // name is who a socket says it is. A real program would check a token in a
@@ -103,10 +116,13 @@ func name(s *server.Socket) string {
 	return s.Namespace().Name()[1:] + ":" + auth.Name // shops:Baker, drivers:7
 }
 
-// authorize lets drivers take pickups, and shops read their own inboxes.
+// authorize lets drivers take pickups, the hub look after them, and everybody read their own inbox.
 // Whatever else happens to queues the server does itself.
 func authorize(ctx context.Context, who string, action queues.Action, what string) error {
-	if action == queues.Consume && what == "pickups" && queues.Match("drivers:*", who) {
+	switch {
+	case action == queues.Consume && what == "pickups" && queues.Match("drivers:*", who):
+		return nil
+	case (action == queues.Inspect || action == queues.Admin) && what == "pickups" && queues.Match("hub:*", who):
 		return nil
 	}
 	return queues.OwnInbox(ctx, queueapi.InboxOf(who), action, what)
@@ -150,11 +166,11 @@ func drivers(ns *server.Namespace, broker *queues.Broker, hub *server.Namespace)
 	})
 }
 
-// watch tells the hub how much there is to do.
-func watch(hub *server.Namespace, broker *queues.Broker) {
-	for range time.Tick(time.Second) {
-		if st, err := broker.Stats(context.Background(), "pickups"); err == nil {
-			_ = hub.All().Volatile().Emit(context.Background(), "pickups", queueapi.NumbersOf("pickups", st))
+// watch tells the hub how much there is to do, until ctx ends.
+func watch(ctx context.Context, hub *server.Namespace, broker *queues.Broker) {
+	for tick := time.Tick(time.Second); ctx.Err() == nil; <-tick {
+		if st, err := broker.Stats(ctx, "pickups"); err == nil {
+			_ = hub.All().Volatile().Emit(ctx, "pickups", queueapi.NumbersOf("pickups", st))
 		}
 	}
 }

@@ -42,7 +42,11 @@ test("the story of the parcels", { skip: reference && "it is ours" }, async (t) 
   mkdirSync(join(dir, "node_modules"));
   symlinkSync(join(root, "tests/e2e/node_modules/client4"), join(dir, "node_modules/socket.io-client"));
   copyFileSync(join(root, "examples/parcels/driver.mjs"), join(dir, "driver.mjs"));
-  const driver = (name) => start(process.execPath, ["driver.mjs", name, url, "50"]);
+  const driver = (name, ms = "50") => start(process.execPath, ["driver.mjs", name, url, ms]);
+  const kill = async (child, signal) => {
+    child.kill(signal);
+    if (child.exitCode === null && child.signalCode === null) await once(child, "exit");
+  };
 
   const connect = async (namespace, name) => {
     const socket = io(url + namespace, { auth: { name }, forceNew: true, transports: ["websocket"] });
@@ -66,7 +70,8 @@ test("the story of the parcels", { skip: reference && "it is ours" }, async (t) 
     assert.equal(taken.shop, "shops:Baker");
   }
   await ask(shop, "hand in", { id: "p1", to: "Street 1" }); // again: it is stored once
-  await driver("7").said(/on the road/);
+  const seven = driver("7");
+  await seven.said(/on the road/);
   await until(() => happened.length === 3, "three delivered");
   assert.equal(inbox.length, 0);
   const [opened] = await ask(shop, "inbox:open", {});
@@ -80,7 +85,29 @@ test("the story of the parcels", { skip: reference && "it is ours" }, async (t) 
     new Promise((resolve) => hub.on("pickups", (n) => n.dead === 1 && resolve(n))), "a dead pickup", 25_000);
   assert.deepEqual([numbers.ready, numbers.leased, numbers.acked], [0, 0, 3]);
 
+  // The hub looks at it, and has it tried again; a shop can't.
+  const peek = { queue: "pickups", state: "dead" };
+  const [{ messages }] = await ask(hub, "queue:peek", peek);
+  assert.deepEqual(messages.map((m) => [m.id, m.error]), [["lost", "there is no Nowhere"]]);
+  assert.equal((await ask(shop, "queue:peek", peek))[0].code, "unauthorized");
+  await kill(seven, "SIGKILL");
+  assert.deepEqual((await ask(hub, "queue:admin", { op: "redrive", queue: "pickups", ids: ["lost"] }))[0], { ok: true, n: 1 });
+
+  // A driver is killed on the road and starts again: what its session has kept comes again at once.
+  const slow = driver("8", "600000");
+  await slow.said(/^lost for Nowhere/);
+  await kill(slow, "SIGKILL");
+  const again = driver("8", "600000");
+  await again.said(/^lost for Nowhere, attempt 2/);
+
   // Who may not, can't.
   const [no] = await ask(shop, "queue:consume", { queue: "pickups" });
   assert.equal(no.code, "unauthorized");
+
+  // The server ends in good order, and knows everything when it is there again.
+  await kill(server, "SIGTERM");
+  assert.equal(server.exitCode, 0, server.lines.join("\n"));
+  start(join(dir, "parcels"), ["--listen", new URL(url).host, "--data", join(dir, "data")]);
+  const after = await within(new Promise((resolve) => hub.on("pickups", (n) => n.leased === 1 && resolve(n))), "the pickup with its driver", 25_000);
+  assert.deepEqual([after.ready, after.scheduled, after.dead], [0, 0, 0]);
 });

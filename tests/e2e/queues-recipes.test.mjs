@@ -60,6 +60,24 @@ test("the recipes of docs/queues.md", { skip: reference && "the official server 
       leave();
     });
 
+    await t.test("a worker that ends and is started again gives back what the one before it had", async () => {
+      const seen = [];
+      const start = (makeThumb) => {
+        const socket = io(server.url, { auth: { name: "worker" } });
+        run("queue:consume", { socket, WORKER_ID: "w-2", makeThumb, console });
+        return socket;
+      };
+      const first = start(() => new Promise(() => seen.push("first")));
+      await next(first, "connect");
+      await produce("d");
+      await until(() => seen.length === 1, "the first worker has it");
+      first.close(); // its session keeps the message for 5 s
+      start(async () => seen.push("second"));
+      await until(() => seen.length === 2, "the second worker has it");
+      assert.deepEqual(seen, ["first", "second"]);
+      leave();
+    });
+
     await t.test("an inbox that knows what it has seen", async () => {
       const localStorage = {};
       const shown = [];
