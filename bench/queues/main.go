@@ -76,7 +76,7 @@ func main() {
 		case "embedded":
 			err = runSockets(scenario, "", profile)
 		default:
-			err = runPeer(name, scenario, addr)
+			err = runPeer(name, scenario, addr, profile)
 		}
 	default:
 		err = bench(args)
@@ -109,7 +109,7 @@ func bench(args []string) error {
 	only := flags.String("scenarios", "", "which scenarios, separated by commas, store being the embedded store by itself; empty: all")
 	fsync := flags.String("appendfsync", "", "run Redis with an append-only file: everysec or always")
 	save := flags.Bool("update-docs", false, "write all runs to bench/results, and the tables to docs/performance.md")
-	profile := flags.String("profile", "", "write the CPU profile of the server behind sockets or embedded to this file")
+	profile := flags.String("profile", "", "write the CPU profile of roomcast, or of the server behind sockets or embedded, to this file")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"runtime/pprof"
 	"strconv"
 	"strings"
 	"sync"
@@ -53,8 +54,8 @@ func (l *workload) text() string {
 	return fmt.Sprintf("%020d%s", time.Since(l.started).Nanoseconds(), strings.Repeat("x", 42))
 }
 
-// runPeer is the process of a peer. It says hello, and does what its standard input says.
-func runPeer(name, scenario, addr string) error {
+// runPeer is the process of a peer. It says hello, does what its standard input says, and writes a CPU profile if asked to.
+func runPeer(name, scenario, addr, profile string) error {
 	l := &workload{started: time.Now()}
 	var p peer
 	var err error
@@ -113,6 +114,17 @@ func runPeer(name, scenario, addr string) error {
 		publisher(1, 200*time.Millisecond)
 	}
 	time.Sleep(500 * time.Millisecond)
+	if profile != "" {
+		f, err := os.Create(profile)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		if err := pprof.StartCPUProfile(f); err != nil {
+			return err
+		}
+		defer pprof.StopCPUProfile()
+	}
 	before := l.processed.Load()
 	l.counting.Store(true)
 	say(report{})
