@@ -95,6 +95,7 @@ type Broker struct {
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup // listen, beat and sweep: begun by NewBroker only
 
+	outcomes  sync.Pool // of channels for who waits for a publish: empty ones that nobody sends to
 	publishes *stage[*publishing]
 	claims    *stage[*lane]
 	settles   *stage[*settling]

@@ -24,19 +24,25 @@ type publishing struct {
 	done   func([]PublishResult, error)
 }
 
+// outcome is what comes of a publish.
+type outcome struct {
+	results []PublishResult
+	err     error
+}
+
 // Publish stores drafts in a queue. When it returns without an error they are stored as durably as the store
 // promises, except those whose result has an error: what is wrong with one, as long as it can be told from the others,
 // doesn't keep them from being stored. With an error of CodeUnavailable, or that of ctx, they may
 // be: publish again with the same ids. It is a Publish action.
 func (c *Client) Publish(ctx context.Context, queue string, drafts ...*Draft) ([]PublishResult, error) {
-	type outcome struct {
-		results []PublishResult
-		err     error
+	ch, ok := c.b.outcomes.Get().(chan outcome)
+	if !ok {
+		ch = make(chan outcome, 1)
 	}
-	ch := make(chan outcome, 1)
 	c.PublishFunc(ctx, queue, drafts, func(results []PublishResult, err error) { ch <- outcome{results, err} })
 	select {
 	case o := <-ch:
+		c.b.outcomes.Put(ch)
 		return o.results, o.err
 	case <-ctx.Done():
 		return nil, ctx.Err()

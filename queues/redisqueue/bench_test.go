@@ -1,9 +1,12 @@
 package redisqueue_test
 
 import (
+	"context"
 	"fmt"
+	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/redis/go-redis/v9"
@@ -144,4 +147,47 @@ func BenchmarkMemory(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkBroker is a message's way from one of 64 publishers through a broker to one of four consumers, and its
+// acknowledgement.
+func BenchmarkBroker(b *testing.B) {
+	rdb := redistest.Start(b).Client()
+	broker, err := queues.NewBroker(b.Context(), queues.BrokerConfig{Store: open(b, rdb, redisqueue.Config{})})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer broker.Close(context.WithoutCancel(b.Context()))
+	if err := broker.Configure(b.Context(), "q", queues.Config{}); err != nil {
+		b.Fatal(err)
+	}
+	var settled sync.WaitGroup
+	for range 4 {
+		var c *queues.Consumer
+		c, err = broker.Consume(b.Context(), "q", queues.ConsumerConfig{Prefetch: 64, Deliver: func(ms []*queues.Message) {
+			for _, m := range ms {
+				c.Settle(m, queues.Ack, 0, "", func(error) { settled.Done() })
+			}
+		}})
+		if err != nil {
+			b.Fatal(err)
+		}
+		c.Start()
+	}
+	drafts := []*queues.Draft{{Payload: payload}}
+	b.ReportAllocs()
+	b.SetParallelism(64 / runtime.GOMAXPROCS(0))
+	used, n := redisCPU(b, rdb), 0
+	b.ResetTimer()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			settled.Add(1)
+			if _, err := broker.Publish(b.Context(), "q", drafts...); err != nil {
+				b.Error(err)
+			}
+		}
+	})
+	settled.Wait()
+	n = b.N
+	b.ReportMetric((redisCPU(b, rdb)-used)/float64(n), "redis-µs/op")
 }

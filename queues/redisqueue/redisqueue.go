@@ -211,10 +211,13 @@ func (a *answer) text() string {
 }
 
 // seq takes the number of a message, which is a string.
-func (a *answer) seq() uint64 {
-	n, err := strconv.ParseUint(a.text(), 10, 64)
+func (a *answer) seq() uint64 { return seqOf(a.text(), &a.bad) }
+
+// seqOf reads the number of a message.
+func seqOf(text string, bad *bool) uint64 {
+	n, err := strconv.ParseUint(text, 10, 64)
 	if err != nil {
-		a.bad = true
+		*bad = true
 	}
 	return n
 }

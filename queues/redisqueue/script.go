@@ -9,6 +9,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"unsafe"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -111,6 +112,27 @@ type command struct {
 	reply     any
 	err       error
 	confirmed bool
+}
+
+// texts are arguments of a command. They are put together in one piece of memory.
+type texts struct {
+	b    []byte
+	ends []int
+}
+
+func newTexts(n, bytes int) *texts { return &texts{b: make([]byte, 0, bytes), ends: make([]int, 0, n)} }
+
+// end says that what was appended to b is one.
+func (t *texts) end() { t.ends = append(t.ends, len(t.b)) }
+
+func (t *texts) appendTo(args []any) []any {
+	all, list, from := unsafe.String(unsafe.SliceData(t.b), len(t.b)), make([]string, len(t.ends)), 0 // b is done with
+	for i, end := range t.ends {
+		list[i] = all[from:end]
+		args = append(args, &list[i])
+		from = end
+	}
+	return args
 }
 
 // run runs commands, in one round trip if all goes well: a script that a server doesn't know

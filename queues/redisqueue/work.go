@@ -6,7 +6,9 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
+	"unsafe"
 
 	"github.com/roomcast/roomcast/queues"
 )
@@ -139,7 +141,9 @@ func (s *store) levelOf(queue string) int {
 }
 
 // madeID is the id of a message that came without one.
-func madeID(seq uint64) string { return "~" + strconv.FormatUint(seq, 10) }
+func madeID(seq uint64) string {
+	return string(strconv.AppendUint(append(make([]byte, 0, 24), '~'), seq, 10))
+}
 
 // appendDrafts appends what the script takes of drafts.
 func appendDrafts(args []any, drafts []*queues.Draft) []any {
@@ -149,13 +153,18 @@ func appendDrafts(args []any, drafts []*queues.Draft) []any {
 		all = all && plain(d)
 	}
 	args = append(slices.Grow(args, 3*len(drafts)+16), size, flag(all))
+	t := newTexts(3*len(drafts), size+16*len(drafts))
 	for _, d := range drafts {
-		args = append(args, draft(d))
+		t.b = appendDraft(t.b, d)
+		t.end()
 		if !all {
-			args = append(args, d.ID, times(d))
+			t.b = append(t.b, d.ID...)
+			t.end()
+			t.b = appendTimes(t.b, d)
+			t.end()
 		}
 	}
-	return args
+	return t.appendTo(args)
 }
 
 // plain says that a draft is to be stored as it is, behind all others.
@@ -163,31 +172,30 @@ func plain(d *queues.Draft) bool {
 	return d.ID == "" && d.Key == "" && d.Priority == 0 && d.Delay == 0 && d.TTL == 0 && d.At.IsZero()
 }
 
-// draft is the record of a draft from the flags on, without a TTL.
-func draft(d *queues.Draft) []byte {
-	c := content{id: d.ID, headers: d.Headers, payload: d.Payload}
-	b := make([]byte, 5, c.size()+6+len(d.Key))
-	b[0] = byte(d.Priority & 3)
-	binary.BigEndian.PutUint32(b[1:], uint32(d.Payload.Size()))
+// appendDraft appends the record of a draft from the flags on, without a TTL.
+func appendDraft(b []byte, d *queues.Draft) []byte {
+	at := len(b)
+	b = binary.BigEndian.AppendUint32(append(b, byte(d.Priority&3)), uint32(d.Payload.Size()))
 	if d.Key != "" {
-		b[0] |= flagKey
+		b[at] |= flagKey
 		b = append(append(b, byte(len(d.Key))), d.Key...)
 	}
+	c := content{id: d.ID, headers: d.Headers, payload: d.Payload}
 	flags, b := c.appendBody(b)
-	b[0] |= flags
+	b[at] |= flags
 	return b
 }
 
-// times are a draft's, which aren't yet what they will be in a record.
-func times(d *queues.Draft) []byte {
+// appendTimes appends the times of a draft, which aren't yet what they will be in a record; nothing if it has none.
+func appendTimes(b []byte, d *queues.Draft) []byte {
 	if d.Delay == 0 && d.TTL == 0 && d.At.IsZero() {
-		return nil
+		return b
 	}
 	var when int64
 	if !d.At.IsZero() {
 		when = max(d.At.UnixMilli(), 0)
 	}
-	b := appendFixed(make([]byte, 0, 18), 6, uint64(bound(millis(d.Delay))))
+	b = appendFixed(b, 6, uint64(bound(millis(d.Delay))))
 	b = appendFixed(b, 6, uint64(bound(when)))
 	return appendFixed(b, 6, uint64(bound(millis(d.TTL))))
 }
@@ -246,7 +254,7 @@ func (s *store) claimed(c *queues.ClaimCall, a *answer) {
 	if next < 0 {
 		c.Next = -1
 	}
-	counts, fence, messages, retried := a.list(), uint64(a.number()), a.list(), a.list()
+	counts, fence, numbers, messages, retried := a.list(), uint64(a.number()), a.text(), a.list(), a.list()
 	n := int64(-1)
 	again := int64(-1) // the next one that isn't handed out for the first time
 	if retried.more() {
@@ -260,7 +268,9 @@ func (s *store) claimed(c *queues.ClaimCall, a *answer) {
 				lease = 0
 			}
 			n++
-			seq, record := messages.seq(), messages.text()
+			number, rest, _ := strings.Cut(numbers, " ")
+			numbers = rest
+			seq, record := seqOf(number, &messages.bad), messages.text()
 			own, attempt, failures := fence+uint64(n), int64(1), int64(0)
 			if n == again {
 				own, attempt, failures = uint64(retried.number()), retried.number(), retried.number()
@@ -271,7 +281,7 @@ func (s *store) claimed(c *queues.ClaimCall, a *answer) {
 			if messages.bad || retried.bad {
 				break
 			}
-			m, err := parseRecord(c.Queue, seq, []byte(record))
+			m, err := parseRecord(c.Queue, seq, unsafe.Slice(unsafe.StringData(record), len(record))) // which nobody else has
 			if err != nil {
 				// Nobody can have it. Its lease ends in the end, and it is dead after some attempts.
 				s.cfg.Logger.Error("queues: a message can't be read", "queue", c.Queue)
@@ -296,9 +306,11 @@ func (s *store) Settle(ctx context.Context, calls []*queues.SettleCall) {
 	for _, c := range calls {
 		lane, call := s.lanes.take()
 		args := append(make([]any, 0, 3+2*len(c.Items)+9), lane, call, len(c.Items))
+		t := newTexts(2*len(c.Items), 20*len(c.Items))
 		for i := range c.Items {
-			args = appendSettlement(args, &c.Items[i])
+			t.settlement(&c.Items[i])
 		}
+		args = t.appendTo(args)
 		if c.Claim != nil {
 			args = appendClaim(args, c.Claim)
 		}
@@ -340,24 +352,23 @@ func (s *store) settled(c *queues.SettleCall, cmd *command) {
 // leased is the state of a message in its tries.
 const leased = 1
 
-func appendSettlement(args []any, item *queues.Settlement) []any {
-	seq := strconv.FormatUint(item.Seq, 10)
+// settlement adds the number of a message, and the rest.
+func (t *texts) settlement(item *queues.Settlement) {
+	t.b = strconv.AppendUint(t.b, item.Seq, 10)
+	t.end()
+	defer t.end()
 	if item.Outcome == queues.Ack && item.Node == "" {
-		return append(args, seq, binary.BigEndian.AppendUint64(make([]byte, 0, 8), item.Fence<<8|leased))
+		t.b = binary.BigEndian.AppendUint64(t.b, item.Fence<<8|leased)
+		return
 	}
 	delay := millis(item.Delay)
 	if item.Delay < 0 {
 		delay = -1
 	}
-	text := cut(item.Error)
-	b := make([]byte, 0, 28+len(item.Node)+len(text))
-	b = append(b, byte(item.Outcome))
-	b = appendFixed(b, 7, item.Fence)
+	b := appendFixed(append(t.b, byte(item.Outcome)), 7, item.Fence)
 	b = appendFixed(b, 8, uint64(min(delay, 1<<46)))
 	b = appendFixed(b, 6, uint64(bound(millis(item.Grace))))
-	b = appendText(b, item.Node)
-	b = appendText(b, text)
-	return append(args, seq, b)
+	t.b = appendText(appendText(b, item.Node), cut(item.Error))
 }
 
 // results reads what became of items.

@@ -27,11 +27,11 @@ local function pop(n)
 	return nil
 end
 
--- serve hands out what a want can have, at most so many and until so many bytes are reached, and appends it to messages:
--- number and record, and if it isn't the first hand-out to retried: which of the messages it is, fence, attempt and
+-- serve hands out what a want can have, at most so many and until so many bytes are reached, and appends numbers to numbers and
+-- records to messages, and if it isn't the first hand-out to retried: which of the messages it is, fence, attempt and
 -- failures. It returns how many, whether that is all that it may have, their bytes, and, for who asks again, the first's fence, which
 -- is one less than the second's, and the numbers.
-local function serve(w, node, allowed, most, messages, retried)
+local function serve(w, node, allowed, most, numbers, messages, retried)
 	if w.bytes > 0 then most = math.min(most, w.bytes) end
 	local got, bytes, given = 0, 0, { S.fence + 1 }
 	local function full() return got >= w.messages or bytes >= most end
@@ -76,7 +76,7 @@ local function serve(w, node, allowed, most, messages, retried)
 						if before then S.redelivered = S.redelivered + 1 end
 						if e.attempt > 1 then
 							local r = #retried
-							retried[r + 1], retried[r + 2], retried[r + 3], retried[r + 4] = m / 2, e.fence, e.attempt, e.failures
+							retried[r + 1], retried[r + 2], retried[r + 3], retried[r + 4] = m, e.fence, e.attempt, e.failures
 						end
 						if w.once then
 							S.acked = S.acked + 1
@@ -87,8 +87,8 @@ local function serve(w, node, allowed, most, messages, retried)
 					end
 				end
 				if bulk then
-					messages[m + 1], messages[m + 2] = id, v
-					m, got, bytes = m + 2, got + 1, bytes + bulk
+					m, got, bytes = m + 1, got + 1, bytes + bulk
+					numbers[m], messages[m] = id, v
 				end
 				if what then
 					leases[k + 1], leases[k + 2], kept[k + 1], kept[k + 2] = ends, id, id, what
@@ -129,12 +129,12 @@ local function coming(allowed)
 end
 
 -- claim returns the answer to a claim: the lease, when to come again, how much each want got, the first's fence, each one's being one more,
--- and what; and, to answer the same again, what was given to each want.
+-- the numbers with spaces between them, and the records, and which of them were handed out before; and, to answer the same again, what was given to each want.
 local function claim(i)
 	local node, waits, left, wants = ARGV[i], ARGV[i + 1] == '1', tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3])
 	if left == 0 then left = math.huge end
 	i = i + 4
-	local messages, retried, counts, given = {}, {}, {}, {}
+	local numbers, messages, retried, counts, given = {}, {}, {}, {}, {}
 	local allowed, short = allowance(), 0
 	local any = C.consumePaused ~= 1 and ready() > 0 and allowed > 0
 	if any then line() end
@@ -146,7 +146,7 @@ local function claim(i)
 		local got, full, bytes = 0, want.messages <= 0 or left <= 0, 0
 		given[w] = {}
 		if any and not full then
-			got, full, bytes, given[w] = serve(want, node, allowed, left, messages, retried)
+			got, full, bytes, given[w] = serve(want, node, allowed, left, numbers, messages, retried)
 			allowed, left = allowed - got, left - bytes
 		end
 		if not full then short = short + want.messages - got end
@@ -159,23 +159,23 @@ local function claim(i)
 	elseif S.waiting > 0 then
 		S.waiting = S.waiting - call('HDEL', Q .. ':waiters', node)
 	end
-	return { C.lease, next, counts, fence, messages, retried }, { C.lease, next, given }
+	return { C.lease, next, counts, fence, table.concat(numbers, ' '), messages, retried }, { C.lease, next, given }
 end
 
 -- reclaim returns the answer to a claim that was done before, with what of it is still as it was.
 local function reclaim(was)
-	local messages, retried, counts = {}, {}, {}
+	local numbers, messages, retried, counts = {}, {}, {}, {}
 	for w, given in ipairs(was[3]) do
 		counts[w] = 0
 		for i = 2, #given do
 			local e = load(given[i])
 			if e and e.state == LEASED and e.fence == given[1] + i - 2 then
 				local m, r = #messages, #retried
-				messages[m + 1], messages[m + 2] = e.id, e.record
-				retried[r + 1], retried[r + 2], retried[r + 3], retried[r + 4] = m / 2, e.fence, e.attempt, e.failures
+				numbers[m + 1], messages[m + 1] = e.id, e.record
+				retried[r + 1], retried[r + 2], retried[r + 3], retried[r + 4] = m, e.fence, e.attempt, e.failures
 				counts[w] = counts[w] + 1
 			end
 		end
 	end
-	return { was[1], was[2], counts, 0, messages, retried }
+	return { was[1], was[2], counts, 0, table.concat(numbers, ' '), messages, retried }
 end
