@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/roomcast/roomcast/internal/config"
 )
 
 // notCode are spans in columns of Go code that are none.
@@ -71,6 +73,33 @@ func TestCode(t *testing.T) {
 		if found < least {
 			t.Errorf("%s: only %d pieces of code were found", guide, found)
 		}
+	}
+}
+
+// TestSettings: every piece of YAML in the guides is a configuration that the program takes.
+func TestSettings(t *testing.T) {
+	guides, err := filepath.Glob("*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for _, guide := range append(guides, "../README.md") {
+		for _, fence := range fences.FindAllStringSubmatch(read(t, guide), -1) {
+			if fence[1] != "yaml" {
+				continue
+			}
+			found++
+			file := filepath.Join(t.TempDir(), "roomcast.yaml")
+			if err := os.WriteFile(file, []byte(fence[2]), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := config.Load(config.Source{File: file}); err != nil {
+				t.Errorf("%s: %v in\n%s", guide, err, fence[2])
+			}
+		}
+	}
+	if found < 2 {
+		t.Errorf("only %d pieces were found", found)
 	}
 }
 

@@ -6,8 +6,11 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/roomcast/roomcast/queues"
 	"github.com/roomcast/roomcast/queues/pebblequeue"
+	"github.com/roomcast/roomcast/queues/redisqueue"
 	"github.com/roomcast/roomcast/server"
 	"github.com/roomcast/roomcast/server/queueapi"
 )
@@ -21,8 +24,9 @@ var (
 	errBusy       = errors.New("busy")
 )
 
-func queued(ctx context.Context, log *slog.Logger, policy queues.Authorize, makeThumb func(context.Context, Upload, uint64) error) {
+func queued(ctx context.Context, log *slog.Logger, rdb redis.UniversalClient, policy queues.Authorize, makeThumb func(context.Context, Upload, uint64) error) {
 	store, err := pebblequeue.Open("data/queues", pebblequeue.Config{Logger: log})
+	shared, err := redisqueue.Open(ctx, rdb, redisqueue.Config{Logger: log}) // or this, for several nodes; rdb is a client of go-redis
 	broker, err := queues.NewBroker(ctx, queues.BrokerConfig{Store: store, Authorize: policy})
 	err = broker.Configure(ctx, "thumbs", queues.Config{MaxFailures: 3})
 
@@ -47,7 +51,7 @@ func queued(ctx context.Context, log *slog.Logger, policy queues.Authorize, make
 	sent, err := broker.InboxSend(ctx, &queues.Entry{Payload: data}, "shop-12", "shop-13")
 	err = broker.Subscribe(ctx, "shop-12", "news")
 	n, err := broker.TopicPublish(ctx, "news", &queues.Entry{Payload: data})
-	use(res, sent, n, err)
+	use(shared, res, sent, n, err)
 }
 
 func queuedForClients(ctx context.Context, io *server.Server, broker *queues.Broker, user func(*server.Socket) string, socket *server.Socket) {

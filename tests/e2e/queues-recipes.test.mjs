@@ -1,14 +1,19 @@
 // The recipes of docs/queues.md, run as they are there, but for the name of the queue.
 import { test } from "node:test";
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { execFile } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
 import { io as client } from "client4";
 import { next, until } from "./lib/clients.mjs";
 import { startProgram } from "./lib/program.mjs";
 import { reference } from "./lib/server.mjs";
 
 const guide = readFileSync(new URL("../../docs/queues.md", import.meta.url), "utf8");
-const recipes = [...guide.matchAll(/```js\n(.*?)```/gs)].map(([, code]) => code.replaceAll('"thumbs"', '"demo"'));
+const recipes = [...guide.matchAll(/```js\n(.*?)```/gs)].map(([, code]) => code.replaceAll('"thumbs"', '"demo"').replace(/^import .*$/m, ""));
+const shell = [...guide.matchAll(/```sh\n(.*?)```/gs)].map(([, code]) => code);
 const recipe = (mark) => recipes.filter((code) => code.includes(mark));
 
 /** Runs a recipe with what it takes for granted. */
@@ -20,7 +25,9 @@ function run(mark, given) {
 }
 
 test("the recipes of docs/queues.md", { skip: reference && "the official server has none", timeout: 60_000 }, async (t) => {
-  const server = await startProgram();
+  const data = mkdtempSync(join(tmpdir(), "roomcast-recipes-"));
+  t.after(() => rmSync(data, { recursive: true, force: true }));
+  const server = await startProgram({ flags: ["--data", data] });
   const sockets = [];
   const io = (url, options) => {
     const socket = client(url, { transports: ["websocket"], forceNew: true, reconnectionDelay: 20, ...options });
@@ -30,7 +37,25 @@ test("the recipes of docs/queues.md", { skip: reference && "the official server 
   const leave = () => sockets.splice(0).forEach((socket) => socket.close());
   const produce = (id) => run("retries:", { io, url: server.url, auth: { name: "shop" }, id, backOff: assert.fail });
   try {
-    assert.equal(recipes.length, 3);
+    assert.equal(recipes.length, 4);
+
+    await t.test("what is there to try, and the commands of the shell", async () => {
+      assert.equal(shell.length, 3);
+      const lines = shell.join("").replaceAll("thumbs", "demo").replaceAll("ID ID", "").split("\n").filter((line) => line && !line.startsWith("scripts/"));
+      const said = [];
+      for (const line of lines) {
+        const command = line.replace(/^(bin\/)?roomcast /, `${server.child.spawnfile} `).replace("--data .data", `--data ${data}`).replaceAll("DIR", data);
+        said.push(await promisify(execFile)("sh", ["-c", command]));
+      }
+      const logged = [];
+      assert.match(said[0].stdout, /up-7 is number 1/);
+      assert.match(said[1].stdout, /demo +1/);
+      assert.match(said[3].stdout, /0 ready again/);
+      assert.match(said[4].stdout, /"duplicate":true/);
+      run("127.0.0.1:3000", { io: (url) => io(url.replace("http://127.0.0.1:3000", server.url)), console: { log: (...line) => logged.push(line) } });
+      await until(() => logged.some(([id, data]) => id === "up-7" && data.n === 7), "the message");
+      leave();
+    });
 
     await t.test("a producer and a worker, which fails once, and loses its connection while it works", async () => {
       const done = [];
@@ -48,7 +73,7 @@ test("the recipes of docs/queues.md", { skip: reference && "the official server 
         done.push(id);
       };
       socket = io(server.url, { auth: { name: "worker" } });
-      await run("queue:consume", { socket, WORKER_ID: "w-1", makeThumb, console: { log() {} } });
+      await run("WORKER_ID", { socket, WORKER_ID: "w-1", makeThumb, console: { log() {} } });
       await next(socket, "connect");
       for (const id of ["a", "b", "c", "a"]) await produce(id); // the last is known
       await until(() => done.length === 4, "all done", 20_000);
@@ -64,7 +89,7 @@ test("the recipes of docs/queues.md", { skip: reference && "the official server 
       const seen = [];
       const start = (makeThumb) => {
         const socket = io(server.url, { auth: { name: "worker" } });
-        run("queue:consume", { socket, WORKER_ID: "w-2", makeThumb, console });
+        run("WORKER_ID", { socket, WORKER_ID: "w-2", makeThumb, console });
         return socket;
       };
       const first = start(() => new Promise(() => seen.push("first")));
