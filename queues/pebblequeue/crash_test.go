@@ -221,7 +221,7 @@ func TestPowerLoss(t *testing.T) {
 			r := rand.New(rand.NewPCG(seed, 2))
 			fs := vfs.NewCrashableMem()
 			w := newWorld()
-			config := func() Config { return Config{fs: fs, MemTable: 128 << 10} } // flushes and compactions, too
+			config := func() Config { return Config{FS: fs, MemTable: 128 << 10} } // flushes and compactions, too
 			s, err := Open("data", config())
 			if err != nil {
 				t.Fatal(err)
@@ -370,11 +370,11 @@ func TestKill(t *testing.T) {
 // After a crash a message that may have been handed out says so.
 func TestAttemptAfterACrash(t *testing.T) {
 	fs := vfs.NewCrashableMem()
-	s := mustOpen(t, "data", Config{fs: fs})
+	s := mustOpen(t, "data", Config{FS: fs})
 	s.Configure(t.Context(), "q", queues.Config{}.WithDefaults())
 	publish(t, s, "q", "1", "2")
 	before := claim(t, s, "q", 1)[0]
-	after := mustOpen(t, "data", Config{fs: fs.CrashClone(vfs.CrashCloneCfg{})})
+	after := mustOpen(t, "data", Config{FS: fs.CrashClone(vfs.CrashCloneCfg{})})
 	// It said gone, as if the message were settled, until it was handed out again.
 	if err := settle(t, after, queues.Ack, before)[0]; queues.CodeOf(err) != queues.CodeSuperseded {
 		t.Errorf("before it is handed out again: %v", err)
@@ -399,7 +399,7 @@ func TestAttemptAfterACrash(t *testing.T) {
 func TestReopen(t *testing.T) {
 	fs := vfs.NewMem()
 	clock := newTestClock()
-	open := func() *Store { return mustOpen(t, "data", Config{fs: fs, Now: clock.now}) }
+	open := func() *Store { return mustOpen(t, "data", Config{FS: fs, Now: clock.now}) }
 	s := open()
 	ctx := t.Context()
 	s.Configure(ctx, "q", queues.Config{BackoffBase: time.Hour}.WithDefaults())
@@ -470,7 +470,7 @@ func TestReopen(t *testing.T) {
 func TestReopenInboxes(t *testing.T) {
 	fs := vfs.NewMem()
 	clock := newTestClock()
-	open := func() *Store { return mustOpen(t, "data", Config{fs: fs, Now: clock.now}) }
+	open := func() *Store { return mustOpen(t, "data", Config{FS: fs, Now: clock.now}) }
 	s := open()
 	ctx := t.Context()
 	limits := queues.InboxLimits{MaxLen: 4, MaxBytes: 1 << 20, TTL: time.Hour, Overflow: queues.DropOldest}

@@ -28,7 +28,7 @@ func TestFullDisk(t *testing.T) {
 			}
 			return nil
 		}))
-		s, err := Open("data", Config{fs: fs})
+		s, err := Open("data", Config{FS: fs})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -62,7 +62,7 @@ func TestFullDisk(t *testing.T) {
 			t.Error("close:", err)
 		}
 		full.Store(false)
-		again := mustOpen(t, "data", Config{fs: fs})
+		again := mustOpen(t, "data", Config{FS: fs})
 		st, err := again.Stats(t.Context(), "q")
 		if err != nil || int64(st.Ready) < stored.Load() {
 			t.Errorf("%d are there of %d, %v", st.Ready, stored.Load(), err)

@@ -38,7 +38,8 @@ type Config struct {
 	// Logger gets what goes wrong on the disk.
 	Logger *slog.Logger
 
-	fs vfs.FS // of tests
+	// FS is where the directory is. By default this computer's file system; others are for tests of what a disk may do.
+	FS vfs.FS
 }
 
 // Errors of Open.
@@ -91,13 +92,13 @@ func open(dir string, c Config) (*Store, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	if c.fs == nil {
-		c.fs = vfs.Default
+	if c.FS == nil {
+		c.FS = vfs.Default
 	}
-	if err := c.fs.MkdirAll(dir, 0o700); err != nil {
+	if err := c.FS.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	lock, err := pebble.LockDirectory(dir, c.fs)
+	lock, err := pebble.LockDirectory(dir, c.FS)
 	if err != nil {
 		if os.IsPermission(err) {
 			return nil, err
@@ -135,7 +136,7 @@ func (s *Store) load(dir string, c *Config) (err error) {
 	cache := pebble.NewCache(8 << 20)
 	defer cache.Unref()
 	opts := &pebble.Options{
-		FS:                          c.fs,
+		FS:                          c.FS,
 		Lock:                        s.lock,
 		Cache:                       cache,
 		FormatMajorVersion:          pebble.FormatNewest,

@@ -54,13 +54,13 @@ func mustOpen(t testing.TB, dir string, c Config) *Store {
 func TestConformance(t *testing.T) {
 	clock := newTestClock()
 	queuetest.Run(t, func(t *testing.T) queues.Store {
-		return mustOpen(t, "data", Config{Now: clock.now, MemTable: 1 << 20, fs: vfs.NewMem()})
+		return mustOpen(t, "data", Config{Now: clock.now, MemTable: 1 << 20, FS: vfs.NewMem()})
 	}, queuetest.Options{Sleep: clock.pass})
 }
 
 func TestInboxModel(t *testing.T) {
 	clock := newTestClock()
-	cfg := Config{Now: clock.now, MemTable: 1 << 20, fs: vfs.NewMem()}
+	cfg := Config{Now: clock.now, MemTable: 1 << 20, FS: vfs.NewMem()}
 	s, err := Open("data", cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -142,7 +142,7 @@ func TestBackup(t *testing.T) {
 }
 
 func TestClosedStore(t *testing.T) {
-	s := mustOpen(t, "data", Config{fs: vfs.NewMem()})
+	s := mustOpen(t, "data", Config{FS: vfs.NewMem()})
 	s.Close()
 	if err := s.Configure(t.Context(), "q", queues.Config{}); !errors.Is(err, queues.ErrUnavailable) {
 		t.Error(err)
@@ -152,7 +152,7 @@ func TestClosedStore(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	s = mustOpen(t, "data", Config{fs: vfs.NewMem()})
+	s = mustOpen(t, "data", Config{FS: vfs.NewMem()})
 	if err := s.Configure(ctx, "q", queues.Config{}); !errors.Is(err, queues.ErrUnavailable) {
 		t.Error(err)
 	}

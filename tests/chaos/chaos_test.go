@@ -17,7 +17,7 @@ func TestMain(m *testing.M) {
 	if runPart() {
 		return
 	}
-	_ = flag.Set("test.parallel", "3") // they wait most of the time
+	_ = flag.Set("test.parallel", "4") // they wait most of the time
 	os.Exit(m.Run())
 }
 
@@ -60,13 +60,17 @@ func TestToxics(t *testing.T) {
 // TestQueues runs the chaos of queues and inboxes in short form, over each store. Package history tests that its checker
 // sees what is wrong.
 func TestQueues(t *testing.T) {
-	for _, name := range []string{"queues-embedded", "queues-redis", "queues-everysec"} {
+	for _, name := range []string{"queues-embedded", "queues-power", "queues-redis", "queues-everysec"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel() // most of it is waiting
-			if name != "queues-embedded" {
+			o := options{clients: 32, nodes: 3, rate: 600, duration: 5 * time.Second, say: t.Logf}
+			switch name {
+			case "queues-embedded":
+			case "queues-power":
+				o.duration, o.only = 3*time.Second, "power"
+			default:
 				redistest.Need(t)
 			}
-			o := options{clients: 32, nodes: 3, rate: 600, duration: 5 * time.Second, say: t.Logf}
 			if err := scenarios[name](o); err != nil {
 				t.Error(err)
 			}

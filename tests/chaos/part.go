@@ -20,6 +20,7 @@ type part struct {
 	clock *skew.Clock // nil: it can't be set
 	in    io.WriteCloser
 	ended chan struct{}
+	last  string // what it said last, when it has ended
 }
 
 // startPart starts this program as p, and waits until it says that it runs.
@@ -44,12 +45,18 @@ func startPart(name string, p queuePart) (*part, error) {
 		return nil, err
 	}
 	lines := bufio.NewReader(out)
-	if _, err := lines.ReadString('\n'); err != nil {
+	if r.last, err = lines.ReadString('\n'); err != nil {
 		_ = r.cmd.Wait()
 		return nil, fmt.Errorf("%s ended at its start", name)
 	}
 	go func() {
-		_, _ = io.Copy(io.Discard, lines)
+		for {
+			line, err := lines.ReadString('\n')
+			if err != nil {
+				break
+			}
+			r.last = line
+		}
 		_ = r.cmd.Wait()
 		if r.clock != nil {
 			_ = r.clock.Close()

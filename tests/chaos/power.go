@@ -5,6 +5,8 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,6 +18,65 @@ import (
 
 	"github.com/roomcast/roomcast/tests/chaos/history"
 )
+
+// cuts are the power cuts of a node.
+type cuts struct {
+	n, lossy, torn, starting int
+	bytes                    int64
+}
+
+func (c *cuts) String() string {
+	return fmt.Sprintf("%d power cuts of a node, %d of them while it started; in %d something wasn't synced, %d bytes of all, and %d left it torn",
+		c.n, c.starting, c.lossy, c.bytes, c.torn)
+}
+
+// add waits until the power of a node has failed, and counts what it has said of that.
+func (c *cuts) add(p *part) error {
+	select {
+	case <-p.ended:
+	case <-time.After(10 * time.Second):
+		return errors.New("it goes on")
+	}
+	var bytes int64
+	var kept int
+	if _, err := fmt.Sscan(p.last, &bytes, &kept); err != nil {
+		return fmt.Errorf("at its end it said %q", p.last)
+	}
+	c.n++
+	c.bytes += bytes
+	if bytes > 0 {
+		c.lossy++
+		if kept > 0 {
+			c.torn++
+		}
+	}
+	return nil
+}
+
+// loseNode has the power of a node fail, and sometimes again while it starts.
+func (q *queueRun) loseNode(i int) error {
+	return q.during(q.nodes[i].name, "killed", func() error {
+		p := q.nodes[i]
+		q.rec.Add(history.Event{Kind: history.Killed, Who: p.name, Outcome: "node killed"})
+		if _, err := io.WriteString(p.in, []string{"now\n", "within\n", "within\n"}[q.rnd.IntN(3)]); err != nil {
+			return err
+		}
+		if err := q.cuts.add(p); err != nil {
+			return err
+		}
+		time.Sleep(q.some(500 * ms))
+		for q.rnd.IntN(3) == 0 {
+			if err := q.startFailing(i, time.Millisecond+q.some(100*ms)); err != nil {
+				return err
+			}
+			if err := q.cuts.add(q.nodes[i]); err != nil {
+				return err
+			}
+			q.cuts.starting++
+		}
+		return q.startNode(i)
+	})
+}
 
 // losePower ends Redis, and does to its log what a power cut does, which SIGKILL doesn't: the system has what was written.
 func (q *queueRun) losePower() error {

@@ -27,6 +27,10 @@ func (q *queueRun) during(who, what string, do func() error) error {
 // nemesis does one bad thing after the other.
 func (q *queueRun) nemesis() error {
 	faults := slices.Concat(q.processFaults(), q.linkFaults(q.fronts, "clients' links to a node", history.Front))
+	if q.disk { // every other one
+		power := fault{"the power of a node fails", q.loseNode}
+		faults = slices.Concat(faults, slices.Repeat([]fault{power}, len(faults)))
+	}
 	if q.redis != nil {
 		faults = slices.Concat(faults, q.linkFaults(q.links, "a node's links to Redis", history.Net), q.redisFaults())
 	}
@@ -71,13 +75,6 @@ func (q *queueRun) processFaults() []fault {
 	}
 	worker := func() int { return q.rnd.IntN(len(q.workers)) }
 	faults := []fault{
-		{"SIGKILL of a node", func(i int) error {
-			return q.during(q.nodes[i].name, "killed", func() error {
-				q.killed(q.nodes[i], "node killed")
-				time.Sleep(q.some(time.Second))
-				return q.startNode(i)
-			})
-		}},
 		{"a node ends in good order and starts again", func(i int) error {
 			return q.during(q.nodes[i].name, "ended", func() error {
 				q.nodes[i].stop()
@@ -96,6 +93,15 @@ func (q *queueRun) processFaults() []fault {
 			return stop(q.workers[worker()], q.some(nodePing+nodePingTimeout+leaseTime))
 		}},
 		{"SIGSTOP of a node", func(i int) error { return stop(q.nodes[i], q.some(4500*ms)) }},
+	}
+	if !q.disk { // whose memory is the disk
+		faults = append(faults, fault{"SIGKILL of a node", func(i int) error {
+			return q.during(q.nodes[i].name, "killed", func() error {
+				q.killed(q.nodes[i], "node killed")
+				time.Sleep(q.some(time.Second))
+				return q.startNode(i)
+			})
+		}})
 	}
 	if q.nodes[0].clock != nil {
 		faults = append(faults, fault{"the clock of a node is set to another time", func(i int) error {

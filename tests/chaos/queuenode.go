@@ -1,10 +1,11 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -48,8 +49,12 @@ type queueNode struct {
 	Dir        string // for its history
 	Addr       string
 	Data       string
+	Disk       bool          // Data is kept in a disk whose power may fail
+	Dark       time.Duration // when it does so by itself; 0: it doesn't
 	Redis      string
 	Durability string
+
+	disk *disk
 }
 
 // The heartbeat is quick, so that who freezes is soon missed.
@@ -74,7 +79,7 @@ var queueConfigs = map[string]queues.Config{
 	"desk":  {Lease: leaseTime, BackoffBase: 50 * time.Millisecond, BackoffMax: 500 * time.Millisecond},
 }
 
-func (n *queueNode) run() error {
+func (n *queueNode) run() (err error) {
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
 	rec, err := history.NewRecorder(n.Dir, fmt.Sprint(n.Name, "-", os.Getpid()))
 	if err != nil {
@@ -87,7 +92,12 @@ func (n *queueNode) run() error {
 	if err != nil {
 		return err
 	}
-	defer store.Close()
+	defer func() {
+		_ = store.Close()
+		if n.disk != nil {
+			err = errors.Join(err, n.disk.save(n.disk.mem))
+		}
+	}()
 	broker, err := queues.NewBroker(ctx, queues.BrokerConfig{
 		Store: store, Logger: log,
 		Inbox:     queues.InboxLimits{MaxLen: inboxLen, MaxBytes: 1 << 20, TTL: time.Hour, Overflow: queues.DropOldest},
@@ -122,7 +132,9 @@ func (n *queueNode) run() error {
 	hs := &http.Server{Handler: io_}
 	go func() { _ = hs.Serve(ln) }()
 	fmt.Println(ln.Addr())
-	_, _ = io.Copy(io.Discard, os.Stdin)
+	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
+		n.disk.cut(in.Text() == "within")
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	_ = io_.Shutdown(ctx)
@@ -131,6 +143,17 @@ func (n *queueNode) run() error {
 
 // store opens the store. Redis may be down at the moment.
 func (n *queueNode) store(ctx context.Context, log *slog.Logger) (queues.Store, error) {
+	if n.Disk {
+		d, err := loadDisk(n.Data)
+		if err != nil {
+			return nil, err
+		}
+		if n.disk = d; n.Dark > 0 {
+			time.AfterFunc(n.Dark, func() { d.cut(true) })
+		}
+		// Little is gathered in memory, so that files are written, sorted and deleted all the time.
+		return pebblequeue.Open(diskRoot, pebblequeue.Config{Logger: log, FS: d, MemTable: 128 << 10})
+	}
 	if n.Redis == "" {
 		return pebblequeue.Open(n.Data, pebblequeue.Config{Logger: log})
 	}

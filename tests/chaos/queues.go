@@ -25,8 +25,9 @@ type queueRun struct {
 	rnd     *rand.Rand
 	dir     string // histories
 	data    string // the embedded store's; "": Redis
+	disk    bool   // it is on a disk whose power fails
 	redis   *redisServer
-	sync    string            // Redis' appendfsync
+	sync    string            // Redis' appendfsync; "": the store is embedded
 	links   []*redistest.Link // nodes to Redis
 	fronts  []*redistest.Link // clients to nodes
 	addrs   []string          // of fronts
@@ -37,16 +38,18 @@ type queueRun struct {
 	faults  map[string]int // by name
 	seed    uint64
 	file    sizes // of Redis' log, with everysec
+	cuts    cuts
 }
 
-func runQueuesEmbedded(o options) error { return runQueues(o, "") }
-func runQueuesRedis(o options) error    { return runQueues(o, "always") }
-func runQueuesEverysec(o options) error { return runQueues(o, "everysec") }
+func runQueuesEmbedded(o options) error { return runQueues(&queueRun{o: o}) }
+func runQueuesPower(o options) error    { return runQueues(&queueRun{o: o, disk: true}) }
+func runQueuesRedis(o options) error    { return runQueues(&queueRun{o: o, sync: "always"}) }
+func runQueuesEverysec(o options) error { return runQueues(&queueRun{o: o, sync: "everysec"}) }
 
 // runQueues has producers, workers and owners of inboxes at work while bad things happen, and checks what they have seen.
-// sync is how Redis syncs its log; without it, the store is embedded.
-func runQueues(o options, sync string) error {
-	q := &queueRun{o: o, seed: o.seed, sync: sync, faults: map[string]int{}}
+func runQueues(q *queueRun) error {
+	o := q.o
+	q.seed, q.faults = o.seed, map[string]int{}
 	if q.seed == 0 {
 		q.seed = uint64(time.Now().UnixNano())
 	}
@@ -113,9 +116,12 @@ func (q *queueRun) start() (err error) {
 	return nil
 }
 
-func (q *queueRun) startNode(i int) (err error) {
+func (q *queueRun) startNode(i int) error { return q.startFailing(i, 0) }
+
+// startFailing starts a node whose power fails after a while, or never.
+func (q *queueRun) startFailing(i int, dark time.Duration) (err error) {
 	name := "node" + strconv.Itoa(i)
-	n := &queueNode{Name: name, Dir: q.dir, Addr: q.ports[i], Data: q.data}
+	n := &queueNode{Name: name, Dir: q.dir, Addr: q.ports[i], Data: q.data, Disk: q.disk, Dark: dark}
 	if q.redis != nil {
 		n.Redis, n.Durability = q.links[i].Addr, redisqueue.Fsync
 		if q.sync != "always" {
@@ -281,6 +287,9 @@ func (q *queueRun) verdict() error {
 		total += q.faults[name]
 	}
 	q.o.say("%d faults", total)
+	if q.disk {
+		q.o.say("%s", &q.cuts)
+	}
 	return q.o.check(q.dir)
 }
 
