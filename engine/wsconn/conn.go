@@ -6,6 +6,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/gobwas/ws"
@@ -29,7 +30,7 @@ const linger = time.Second
 // Serve is owed also to a Conn that was closed before: it releases it.
 type Conn struct {
 	nc  net.Conn
-	fd  int // nc's descriptor; noFD where nc can't be used without blocking
+	raw syscall.RawConn // nil where nc can't be used without blocking
 	cfg *Config
 
 	wire    engine.Wire
@@ -39,11 +40,11 @@ type Conn struct {
 	// What readable knows of the goroutine that it runs on.
 	stack stack
 
-	// turn is the right to write to nc, and to close it where it has a descriptor. It is only
-	// ever waited for where blocking is allowed, or where its holder can't block.
+	// turn is the right to write to nc. It is only ever waited for where
+	// blocking is allowed, or where its holder can't block.
 	turn sync.Mutex
 	half bool   // out is half written: nothing may come in between
-	shut bool   // the close frame is written, or nc closed
+	shut bool   // the close frame is written
 	head []byte // rest of half written control frames
 
 	// out is what Write left for Drain. Only for these two.
@@ -75,8 +76,8 @@ var _ engine.Conn = (*Conn)(nil)
 
 // newConn takes over nc. first are bytes that have been read from it already.
 func newConn(nc net.Conn, cfg *Config, w engine.Wire, deflate bool, first []byte) (*Conn, error) {
-	fd, err := descriptor(nc)
-	return &Conn{nc: nc, fd: fd, cfg: cfg, wire: w, deflate: deflate, held: first}, err
+	raw, err := rawConn(nc)
+	return &Conn{nc: nc, raw: raw, cfg: cfg, wire: w, deflate: deflate, held: first}, err
 }
 
 // wire is the form of batches for a peer.
@@ -93,10 +94,10 @@ func (c *Conn) Serve(sink engine.Sink) error {
 	renew := false
 	defer func() {
 		if !renew {
-			c.free()
+			c.nc.Close()
 		}
 	}()
-	if c.fd != noFD {
+	if c.raw != nil {
 		if renew = c.serveRaw(); renew {
 			return engine.ErrRenew
 		}
@@ -118,21 +119,10 @@ func (c *Conn) Serve(sink engine.Sink) error {
 	}
 }
 
-// free closes nc. It has the turn where descriptors are written to, so that nobody
-// does when fd has become another connection's.
-func (c *Conn) free() {
-	if c.fd != noFD {
-		c.turn.Lock()
-		defer c.turn.Unlock()
-		c.shut, c.head = true, nil
-	}
-	c.nc.Close()
-}
-
 // Close implements engine.Conn: it sends an empty close frame, which the peer
 // sees as 1005. A Drain that blocks is interrupted; its frames are lost.
 func (c *Conn) Close() error {
-	if c.close(0) && c.fd == noFD {
+	if c.close(0) && c.raw == nil {
 		// When the reader is in a sink that doesn't return, this cuts the line.
 		time.AfterFunc(linger, func() { c.nc.Close() })
 	}
@@ -145,7 +135,7 @@ func (c *Conn) close(code ws.StatusCode) bool {
 		return false
 	}
 	c.control.close(code)
-	if c.fd == noFD {
+	if c.raw == nil {
 		// Writing might block: that is for the reader, whom this wakes.
 		c.nc.SetReadDeadline(past)
 		c.nc.SetWriteDeadline(past)
@@ -159,9 +149,6 @@ func (c *Conn) close(code ws.StatusCode) bool {
 	}
 	return true
 }
-
-// noFD is the descriptor of a net.Conn that has none.
-const noFD = -1
 
 // past is a deadline that wakes who waits.
 var past = time.Unix(1, 0)

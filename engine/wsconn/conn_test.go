@@ -134,40 +134,6 @@ func TestCloseIdle(t *testing.T) {
 	})
 }
 
-// TestFreed: a Conn whose connection has ended doesn't write to the one that has got its
-// descriptor's number since.
-func TestFreed(t *testing.T) {
-	c, client := pair(t, "raw", Config{})
-	done := serve(c, &record{})
-	client.Close()
-	if err := <-done; err != io.EOF {
-		t.Fatal(err)
-	}
-	other, client := pair(t, "raw", Config{})
-	for range 8 {
-		if other.fd == c.fd {
-			break
-		}
-		other, client = pair(t, "raw", Config{})
-	}
-	if other.fd != c.fd {
-		t.Skipf("descriptor %d isn't used again", c.fd)
-	}
-	for _, shared := range []bool{true, false} {
-		if done, err := c.Write([]*engine.Batch{engine.NewBatch(shared, msg("lost"))}); !done || err == nil {
-			t.Errorf("written to a connection that has ended: done %v, error %v", done, err)
-		}
-	}
-	c.control.pong([]byte("lost"))
-	c.Close()
-	if err := send(other, msg("right")); err != nil {
-		t.Fatal(err)
-	}
-	if f, err := ws.ReadFrame(client); err != nil || string(f.Payload) != "4right" {
-		t.Errorf("the other connection got %q, %v", f.Payload, err)
-	}
-}
-
 // TestShared fills the kernel's buffers with a batch that many share: what is left of it comes, too.
 func TestShared(t *testing.T) {
 	both(t, func(t *testing.T, kind string) {

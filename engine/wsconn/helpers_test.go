@@ -205,10 +205,10 @@ func pair(t testing.TB, kind string, cfg Config) (*Conn, *net.TCPConn) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if (c.fd != noFD) != (kind == "raw") {
-		t.Fatalf("%s connection has descriptor %d", kind, c.fd)
+	if (c.raw != nil) != (kind == "raw") {
+		t.Fatalf("%s connection has raw %v", kind, c.raw)
 	}
-	t.Cleanup(func() { c.free() })
+	t.Cleanup(func() { c.nc.Close() })
 	return c, client.(*net.TCPConn)
 }
 

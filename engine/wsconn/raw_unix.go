@@ -4,25 +4,19 @@ package wsconn
 
 import (
 	"net"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
-// descriptor returns nc's descriptor, which is valid until nc is closed, or noFD
-// if it has none.
-func descriptor(nc net.Conn) (fd int, err error) {
+// rawConn returns access to nc's descriptor, nil if it has none.
+func rawConn(nc net.Conn) (syscall.RawConn, error) {
 	sc, ok := nc.(syscall.Conn)
 	if !ok {
-		return noFD, nil
+		return nil, nil
 	}
-	raw, err := sc.SyscallConn()
-	if err != nil {
-		return noFD, err
-	}
-	fd = noFD
-	err = raw.Control(func(n uintptr) { fd = int(n) })
-	return fd, err
+	return sc.SyscallConn()
 }
 
 // serveRaw reads with a single call of RawConn.Read for the life of the
@@ -32,9 +26,7 @@ func descriptor(nc net.Conn) (fd int, err error) {
 // a new call of RawConn.Read reads before it parks.
 func (c *Conn) serveRaw() (renew bool) {
 	if c.takeFirst() {
-		if raw, err := c.nc.(syscall.Conn).SyscallConn(); err == nil {
-			raw.Read(c.readable) // its error is Close's deadline
-		}
+		c.raw.Read(c.readable) // its error is Close's deadline
 	}
 	renew = c.stack == renewStack
 	if renew {
@@ -119,38 +111,81 @@ func read(fd int, p []byte) (n int, err error) {
 	}
 }
 
+// gather is a write under way. It is pooled with its function, which would
+// else be allocated for each write.
+type gather struct {
+	bufs [][]byte
+	one  [1][]byte // where bufs are when it is one
+	n    int
+	err  error
+	f    func(fd uintptr)
+}
+
+var gathers = sync.Pool{New: func() any {
+	g := new(gather)
+	g.f = g.write
+	return g
+}}
+
+// writeRaw writes what the kernel takes of bufs without blocking.
+func (c *Conn) writeRaw(bufs [][]byte) (n int, err error) {
+	g := gathers.Get().(*gather)
+	g.bufs = bufs
+	return c.gather(g)
+}
+
+// writeOne is writeRaw for one buffer.
+func (c *Conn) writeOne(b []byte) (n int, err error) {
+	g := gathers.Get().(*gather)
+	g.one[0] = b
+	g.bufs = g.one[:]
+	return c.gather(g)
+}
+
+// gather does the write g and puts it back. RawConn.Control keeps the descriptor from being closed
+// meanwhile, as RawConn.Write does, which would also ask the poller for deadlines.
+func (c *Conn) gather(g *gather) (n int, err error) {
+	if err = c.raw.Control(g.f); err == nil {
+		err = g.err
+	}
+	n = g.n
+	g.bufs, g.one[0], g.n, g.err = nil, nil, 0, nil
+	gathers.Put(g)
+	return n, err
+}
+
 // maxIovecs is IOV_MAX.
 const maxIovecs = 1024
 
-// writeRaw writes what the kernel takes of bufs without blocking. The caller has the turn,
-// and has seen that nc isn't closed.
-func (c *Conn) writeRaw(bufs [][]byte) (n int, err error) {
-	for len(bufs) > 0 {
-		some := bufs[:min(len(bufs), maxIovecs)]
+// write writes until all is written, or the kernel takes no more.
+func (g *gather) write(fd uintptr) {
+	for len(g.bufs) > 0 {
+		bufs := g.bufs[:min(len(g.bufs), maxIovecs)]
 		size := 0
-		for _, b := range some {
+		for _, b := range bufs {
 			size += len(b)
 		}
-		var k int
-		if len(some) == 1 {
-			k, err = sysWrite(c.fd, some[0])
+		var n int
+		var err error
+		if len(bufs) == 1 {
+			n, err = sysWrite(int(fd), bufs[0])
 		} else {
-			k, err = unix.Writev(c.fd, some)
+			n, err = unix.Writev(int(fd), bufs)
 		}
 		switch err {
 		case nil:
 		case syscall.EINTR:
 			continue
 		case syscall.EAGAIN:
-			return n, nil
+			return
 		default:
-			return n, err
+			g.err = err
+			return
 		}
-		n += k
-		if k < size {
-			break
+		g.n += n
+		if n < size {
+			return
 		}
-		bufs = bufs[len(some):]
+		g.bufs = g.bufs[len(bufs):]
 	}
-	return n, nil
 }

@@ -16,7 +16,7 @@ func (c *Conn) Write(batches []*engine.Batch) (done bool, err error) {
 	if c.closed.Load() {
 		return true, ErrClosed
 	}
-	if c.fd == noFD {
+	if c.raw == nil {
 		c.out = engine.NewOutput()
 		c.encode(c.out, batches)
 		return false, nil
@@ -53,7 +53,7 @@ func (c *Conn) Write(batches []*engine.Batch) (done bool, err error) {
 
 // writeShared writes what most broadcasts are: bytes that all receivers share.
 func (c *Conn) writeShared(b []byte) (done bool, err error) {
-	n, err := c.writeRaw([][]byte{b})
+	n, err := c.writeOne(b)
 	switch {
 	case err != nil:
 		c.half = true
@@ -76,7 +76,7 @@ func (c *Conn) Drain() error {
 	defer out.Release()
 	c.turn.Lock()
 	defer c.release()
-	if c.fd == noFD {
+	if c.raw == nil {
 		if err := c.writable(); err != nil {
 			return err
 		}
@@ -167,7 +167,7 @@ func (c *Conn) flushControl() (stuck bool) {
 	if c.shut {
 		return false
 	}
-	if c.fd != noFD {
+	if c.raw != nil {
 		c.head = b
 		stuck = !c.flushHead()
 	} else {
@@ -183,7 +183,7 @@ func (c *Conn) flushControl() (stuck bool) {
 // flushHead writes half written control frames without blocking. It reports
 // whether none is left. Errors are for the reader to find.
 func (c *Conn) flushHead() (done bool) {
-	n, _ := c.writeRaw([][]byte{c.head})
+	n, _ := c.writeOne(c.head)
 	if c.head = c.head[n:]; len(c.head) > 0 {
 		return false
 	}
