@@ -344,6 +344,11 @@ func (e *ears) Missed() {
 	for _, l := range b.allLanes() {
 		l.kick()
 	}
+	for _, in := range inboxes {
+		in.mu.Lock()
+		in.missed = true
+		in.mu.Unlock()
+	}
 	b.reads.add(inboxes...)
 }
 

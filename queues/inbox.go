@@ -46,6 +46,7 @@ type Inbox struct {
 	closed  bool
 	reading bool
 	again   bool
+	missed  bool // it may not have been told that it is somebody else's: it asks, though it has no room
 }
 
 // OpenInbox opens an inbox, and takes it over from whoever has it open. It is an
@@ -227,12 +228,18 @@ func (b *Broker) readAll(batch []*Inbox) {
 func (in *Inbox) wants() *ReadCall {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	room := in.cfg.Window - len(in.out)
-	if in.closed || in.reading || room <= 0 || in.cfg.Open != nil && !in.cfg.Open() {
+	if in.closed || in.reading {
 		in.again = in.again || in.reading
 		return nil
 	}
-	in.reading, in.again = true, false
+	room := max(in.cfg.Window-len(in.out), 0)
+	if room > 0 && in.cfg.Open != nil && !in.cfg.Open() {
+		room = 0
+	}
+	if room == 0 && !in.missed {
+		return nil
+	}
+	in.reading, in.again, in.missed = true, false, false
 	return &ReadCall{Inbox: in.name, Owner: in.owner, After: in.at, Max: room, MaxBytes: maxTake}
 }
 
@@ -257,6 +264,7 @@ func (in *Inbox) got(c *ReadCall) {
 	in.acked = max(in.acked, c.Acked)
 	i, _ := slices.BinarySearch(in.out, c.Acked+1)
 	in.out = slices.Delete(in.out, 0, i) // another mirror has acknowledged them
+	moved := i > 0
 	parts = append(parts, nil)
 	if c.Acked > in.at { // and these before they came here
 		gaps = append(gaps, gap{in.at + 1, c.Acked})
@@ -293,13 +301,13 @@ func (in *Inbox) got(c *ReadCall) {
 	in.mu.Lock()
 	in.reading = false
 	more := in.again || c.Last > in.at
-	lost := len(gaps) > 0 && in.processed() > in.acked
+	processed := (moved || len(gaps) > 0) && in.processed() > in.acked
 	in.mu.Unlock()
 	if more {
 		in.b.reads.add(in)
 	}
-	if lost {
-		in.b.acks.add(in) // there is nothing to wait for
+	if processed {
+		in.b.acks.add(in) // what was in the way isn't any more
 	}
 }
 

@@ -178,6 +178,60 @@ func TestInboxMirrors(t *testing.T) {
 	})
 }
 
+// muted is a store that doesn't tell who has lost an inbox.
+type muted struct {
+	queues.Store
+	queues.Listener
+}
+
+func (s *muted) Listen(ctx context.Context, node string, l queues.Listener) error {
+	s.Listener = l
+	return s.Store.Listen(ctx, node, s)
+}
+
+func (s *muted) TakenOver(string, queues.Owner) {}
+
+// TestTakenOverUnheard: who had no room, and didn't hear that its inbox was taken over, was never told, since it didn't read.
+func TestTakenOverUnheard(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newStore()
+		deaf := &muted{Store: store}
+		n1, n2 := start(t, deaf, queues.BrokerConfig{}), start(t, store, queues.BrokerConfig{})
+		full := n1.open("ann", queues.InboxConfig{Window: 1})
+		stalled := n1.open("ben", queues.InboxConfig{Open: func() bool { return false }})
+		n2.send("ann", "a", "b")
+		n2.send("ben", "a", "b")
+		full.expect("1a")
+		n2.open("ann", queues.InboxConfig{})
+		n2.open("ben", queues.InboxConfig{})
+		full.expect("")
+		deaf.Missed()
+		full.expect("closed taken_over")
+		stalled.expect("closed taken_over")
+	})
+}
+
+// TestMirrorsAcknowledgeTogether: what one mirror had acknowledged behind what the other acknowledged stayed in the store.
+func TestMirrorsAcknowledgeTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newStore()
+		n1, n2 := start(t, store, queues.BrokerConfig{}), start(t, store, queues.BrokerConfig{})
+		r1 := n1.open("ann", queues.InboxConfig{Mirror: true})
+		r2 := n2.open("ann", queues.InboxConfig{Mirror: true})
+		n1.send("ann", "a", "b")
+		r1.expect("1a 2b")
+		r2.expect("1a 2b")
+		r2.Ack(2)
+		r1.Ack(1)
+		synctest.Wait()
+		n1.send("ann", "c")
+		r2.expect("3c")
+		if st, err := store.InboxStats(t.Context(), "ann"); err != nil || st.Acked != 2 || st.Len != 1 {
+			t.Errorf("%+v, %v", st, err)
+		}
+	})
+}
+
 func TestInboxGaps(t *testing.T) {
 	run(t, queues.BrokerConfig{Inbox: queues.InboxLimits{MaxLen: 3}}, func(t *testing.T, n *node) {
 		n.send("ann", "a", "b", "c", "d", "e")

@@ -3,6 +3,7 @@ package memqueue_test
 import (
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -28,4 +29,11 @@ func TestInboxModel(t *testing.T) {
 	clock.Store(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC).UnixNano())
 	store := memqueue.New(memqueue.Config{Now: func() time.Time { return time.Unix(0, clock.Load()) }})
 	queuetest.InboxModel(t, store, func(d time.Duration) { clock.Add(int64(d)) }, nil)
+}
+
+func TestInboxBrokers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := memqueue.New(memqueue.Config{})
+		queuetest.InboxBrokers(t, []queues.Store{store, store, store}, false)
+	})
 }

@@ -340,3 +340,13 @@ func (p *pair) compare(t *rapid.T) {
 	})
 	p.last = last
 }
+
+func TestInboxBrokers(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	var stores []queues.Store
+	for range 3 {
+		stores = append(stores, open(t, server.Client(), redisqueue.Config{}))
+	}
+	queuetest.InboxBrokers(t, stores, true)
+}
