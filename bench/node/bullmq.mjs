@@ -24,6 +24,13 @@ if (role === "worker") {
     process.send({ messages: processed, latencies: scenario === "paced" || scenario === "idle" ? latencies : [] });
   });
   process.send("ready");
+} else if (scenario === "fill") { // so many messages, that nobody takes; the third argument is how many
+  const queue = new Queue("q", { connection, defaultJobOptions: { removeOnComplete: true } });
+  const text = () => nanoseconds().toString().padStart(20, "0") + "x".repeat(42);
+  for (let left = Number(role); left > 0; left -= 1000) {
+    await queue.addBulk(Array.from({ length: Math.min(left, 1000) }, () => ({ name: "work", data: text() })));
+  }
+  await queue.close();
 } else {
   const worker = fork(new URL(import.meta.url).pathname, [scenario, addr, "worker"]);
   const answer = () => new Promise((resolve) => worker.once("message", resolve));

@@ -15,14 +15,14 @@ const (
 	tableEnds   = "<!-- to here -->"
 )
 
-// table shows the medians of all peers, and ours relative to the others.
+// table shows the medians of all peers, and then the targets.
 func table(all []result) string {
 	var b strings.Builder
 	b.WriteString("| |")
 	for _, peer := range peers {
 		fmt.Fprintf(&b, " %s |", titles[peer])
 	}
-	b.WriteString(" no sockets ÷ asynq, BullMQ | over WebSocket, Redis ÷ asynq, BullMQ |\n|---|" + strings.Repeat("---|", len(peers)+2) + "\n")
+	b.WriteString("\n|---|" + strings.Repeat("---|", len(peers)) + "\n")
 	for _, sc := range scenarios {
 		for _, metric := range sc.metrics {
 			values := map[string]float64{}
@@ -38,9 +38,6 @@ func table(all []result) string {
 			for _, peer := range peers {
 				fmt.Fprintf(&b, " %s |", figure(values[peer]))
 			}
-			for _, own := range []string{"roomcast", "sockets"} {
-				fmt.Fprintf(&b, " %s, %s |", ratio(values[own], values["asynq"]), ratio(values[own], values["bullmq"]))
-			}
 			b.WriteString("\n")
 		}
 	}
@@ -49,15 +46,8 @@ func table(all []result) string {
 		checked += res.Checked
 		faults += res.Faults.Total()
 	}
-	fmt.Fprintf(&b, "\nOver WebSocket %d messages were checked one by one: %d faults.\n", checked, faults)
-	return b.String()
-}
-
-func ratio(a, b float64) string {
-	if a == 0 || b == 0 {
-		return "–"
-	}
-	return figure(a / b)
+	fmt.Fprintf(&b, "\nOf Roomcast and the streams %d messages were checked one by one: %d faults.\n", checked, faults)
+	return b.String() + targetsTable(all)
 }
 
 // updateDocs puts the tables into the file, those that there are.
@@ -101,8 +91,9 @@ func peersTable(all []result, fsync string) string {
 		file = "appendfsync " + fsync
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "Measured %s UTC, medians of up to %d rounds, on %d cores, %s, Redis with %s.\n", all[len(all)-1].Time.Format("2006-01-02 15:04"),
-		rounds, runtime.NumCPU(), runtime.Version(), file)
+	const minute = "2006-01-02 15:04"
+	fmt.Fprintf(&b, "Measured %s to %s UTC, medians of up to %d rounds, on %d cores, %s, Redis with %s.\n", all[0].Time.Format(minute),
+		all[len(all)-1].Time.Format(minute), rounds, runtime.NumCPU(), runtime.Version(), file)
 	if slices.ContainsFunc(all, func(r result) bool { return r.Quick }) {
 		b.WriteString("**Some of these are short runs (`--quick`): they show that it works, not how fast.**\n")
 	}

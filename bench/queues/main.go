@@ -1,7 +1,7 @@
-// Command queues measures Roomcast's message queues in Redis beside BullMQ and
-// asynq: the same work, one Redis server, in turns. scripts/bench queues runs it.
+// Command queues measures Roomcast's message queues in Redis beside BullMQ, asynq and
+// a bare stream: the same work, one Redis server, in turns. scripts/bench queues runs it.
 //
-// The peers asynq, bullmq and roomcast measure the path between a program and the
+// The peers asynq, bullmq, stream and roomcast measure the path between a program and the
 // store: no sockets are in it, and Roomcast's part is its Broker with
 // queues/redisqueue. The peers sockets and embedded measure all of it: WebSockets
 // that publish, a server with server/queueapi, its queue in Redis or in a
@@ -42,32 +42,42 @@ var scenarios = []struct {
 }{
 	{"throughput", "64 publishers, one message a call", 2 * time.Second, 5, []string{"rate", "app", "redis", "both", "calls"}, nil},
 	{"batch", "one publisher, 100 messages a call", 2 * time.Second, 3, []string{"rate", "app", "redis", "both", "calls"}, nil},
-	{"paced", "1,000 messages per second", 2500 * time.Millisecond, 3, []string{"rate", "p50", "p99"}, nil},
-	{"idle", "a message every 200 ms", 2500 * time.Millisecond, 3, []string{"p50", "requests"}, nil},
+	{"paced", "1,000 messages per second", 2500 * time.Millisecond, 3, []string{"rate", "p50", "p99"}, others("stream4")},
+	{"idle", "a message every 200 ms", 2500 * time.Millisecond, 3, []string{"p50", "requests"}, others("stream4")},
 	{"apart", "the same, published on another node", 2500 * time.Millisecond, 3, []string{"p50"}, []string{"roomcast"}},
+	{"waiting", "100,000 messages that wait", 0, 1, []string{"memory", "dataset"}, []string{"asynq", "bullmq", "stream", "roomcast"}},
+	{"inboxes", "20,000 inboxes with one message", 0, 1, []string{"memory", "dataset"}, []string{"stream", "roomcast"}},
 }
 
 var units = map[string]string{
 	"rate": "messages per s", "app": "app CPU, µs per message", "redis": "Redis CPU, µs per message", "both": "CPU of both, µs per message",
 	"p50": "p50 from publish to handler, ms", "p99": "p99 from publish to handler, ms", "requests": "requests to Redis per s without messages",
-	"calls": "requests to Redis per message",
+	"calls":  "requests to Redis per message",
+	"memory": "memory of Redis, bytes for each", "dataset": "of which data, bytes",
 }
 
-var peers = []string{"asynq", "bullmq", "roomcast", "sockets", "embedded"}
+var peers = []string{"asynq", "bullmq", "stream", "stream4", "roomcast", "sockets", "embedded"}
 
 var titles = map[string]string{
-	"asynq": "asynq", "bullmq": "BullMQ", "roomcast": "Roomcast, Redis, no sockets",
+	"asynq": "asynq", "bullmq": "BullMQ", "stream": "bare stream, 64 consumers", "stream4": "bare stream, 4", "roomcast": "Roomcast, Redis, no sockets",
 	"sockets": "Roomcast over WebSocket, Redis", "embedded": "Roomcast over WebSocket, embedded",
 }
 
 // ours are Roomcast's peers.
-var ours = peers[2:]
+var ours = peers[4:]
+
+// others are all peers but one.
+func others(but string) []string {
+	return slices.DeleteFunc(slices.Clone(peers), func(peer string) bool { return peer == but })
+}
 
 func main() {
 	var err error
 	switch args := os.Args[1:]; {
 	case len(args) == 3 && args[0] == "server":
 		err = serve(args[1], args[2])
+	case len(args) == 6 && args[0] == "fill":
+		err = fill(args[1], args[2], args[3], args[4], args[5])
 	case len(args) == 5 && args[0] == "peer":
 		name, scenario, addr, profile := args[1], args[2], args[3], args[4]
 		switch name {
@@ -132,7 +142,14 @@ func bench(args []string) error {
 					length = 700 * time.Millisecond
 				}
 				res := result{Time: time.Now().UTC().Truncate(time.Second), Scenario: sc.name, Peer: peer, Round: round, Quick: *quick}
-				metrics, done, err := measure(*root, peer, sc.name, *fsync, *profile, length)
+				var metrics map[string]float64
+				var done report
+				var err error
+				if n := filled[sc.name]; n > 0 {
+					metrics, err = measureMemory(*root, peer, sc.name, n)
+				} else {
+					metrics, done, err = measure(*root, peer, sc.name, *fsync, *profile, length)
+				}
 				switch {
 				case err != nil:
 					res.Error = err.Error()

@@ -8,50 +8,88 @@ import (
 	"os"
 	"runtime/pprof"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/roomcast/roomcast/bench/load"
 )
 
-// peer is a queue with consumers at work, which call processed for each message.
+// peer is a queue with consumers at work, which tell the workload of each message.
 type peer interface {
-	// publish stores n messages with this text in one call, and returns when they are stored.
-	publish(ctx context.Context, text string, n int) error
+	// publish stores messages with these texts in one call, and returns when they are stored.
+	publish(ctx context.Context, texts ...string) error
 	close()
 }
 
-// workload is what a peer is put to.
+// checked is a peer that can say how many messages it still has, so that nothing can get lost unseen.
+type checked interface {
+	left(ctx context.Context) (int64, error)
+}
+
+// workload is what a peer is put to. Every message has a number.
 type workload struct {
-	processed atomic.Int64
+	started   time.Time
+	next      atomic.Int64 // number of the next message
+	stored    atomic.Int64
+	processed atomic.Int64 // settled, where that is something else than handled
 	counting  atomic.Bool
 
 	mu        sync.Mutex
+	seen      []bool // by number: was handed out
 	latencies []float64
-	started   time.Time
+	faults    load.Faults
 }
 
-// done notes that a message with this text has been processed. It begins with the time at which it was published.
-func (l *workload) done(text string) {
-	l.processed.Add(1)
-	if !l.counting.Load() || len(text) < 20 {
-		return
-	}
-	at, err := strconv.ParseInt(strings.TrimLeft(text[:20], "0"), 10, 64)
-	if err != nil {
-		return
-	}
-	ms := float64(time.Since(l.started).Nanoseconds()-at) / 1e6
-	l.mu.Lock()
-	if len(l.latencies) < 100_000 {
-		l.latencies = append(l.latencies, ms)
-	}
-	l.mu.Unlock()
-}
-
-// text is the text of a message, 62 bytes, so that it is 64 with quotes.
+// text is the text of the next message, 62 bytes, so that it is 64 with quotes: the time, the number, and more.
 func (l *workload) text() string {
-	return fmt.Sprintf("%020d%s", time.Since(l.started).Nanoseconds(), strings.Repeat("x", 42))
+	return fmt.Sprintf("%020d%012d%s", time.Since(l.started).Nanoseconds(), l.next.Add(1)-1, filler)
+}
+
+// handed notes that a handler has a message with this text.
+func (l *workload) handed(text string) {
+	now := time.Since(l.started).Nanoseconds()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(text) != 62 || text[32:] != filler {
+		l.faults.Note(&l.faults.Wrong, "a message is %.100q", text)
+		return
+	}
+	at, err := strconv.ParseInt(text[:20], 10, 64)
+	number, err2 := strconv.Atoi(text[20:32])
+	if err != nil || err2 != nil || int64(number) >= l.next.Load() {
+		l.faults.Note(&l.faults.Wrong, "a message is %q", text)
+		return
+	}
+	for len(l.seen) <= number {
+		l.seen = append(l.seen, false)
+	}
+	if l.seen[number] {
+		l.faults.Note(&l.faults.Wrong, "message %d was handed out twice", number)
+	}
+	l.seen[number] = true
+	if l.counting.Load() && len(l.latencies) < 100_000 {
+		l.latencies = append(l.latencies, float64(now-at)/1e6)
+	}
+}
+
+// check waits until all that was stored was processed, and notes what is missing.
+func (l *workload) check(c checked) {
+	stored := l.stored.Load()
+	for end := time.Now().Add(patience); l.processed.Load() < stored && time.Now().Before(end); {
+		time.Sleep(10 * time.Millisecond)
+	}
+	left, err := c.left(context.Background())
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for n := range l.next.Load() {
+		if n >= int64(len(l.seen)) || !l.seen[n] {
+			l.faults.Note(&l.faults.Wrong, "message %d was not handed out", n)
+		}
+	}
+	if n := l.processed.Load(); n != stored || left != 0 || err != nil {
+		l.faults.Note(&l.faults.Wrong, "of %d messages %d were processed, %d are left, %v", stored, n, left, err)
+	}
 }
 
 // runPeer is the process of a peer. It says hello, does what its standard input says, and writes a CPU profile if asked to.
@@ -62,6 +100,10 @@ func runPeer(name, scenario, addr, profile string) error {
 	switch name {
 	case "asynq":
 		p, err = newAsynq(addr, l)
+	case "stream":
+		p, err = newStream(addr, l, 64)
+	case "stream4":
+		p, err = newStream(addr, l, 4)
 	case "roomcast":
 		p, err = newRoomcast(addr, l, scenario == "apart")
 	default:
@@ -80,16 +122,22 @@ func runPeer(name, scenario, addr, profile string) error {
 	if !in.Scan() {
 		return nil
 	}
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx := context.Background()
+	var stopped atomic.Bool
 	var publishing sync.WaitGroup
 	publisher := func(n int, every time.Duration) {
 		publishing.Go(func() {
 			next := time.Now()
-			for ctx.Err() == nil {
-				if err := p.publish(ctx, l.text(), n); err != nil && ctx.Err() == nil {
+			texts := make([]string, n)
+			for !stopped.Load() {
+				for i := range texts {
+					texts[i] = l.text()
+				}
+				if err := p.publish(ctx, texts...); err != nil {
 					fmt.Fprintln(os.Stderr, "publish: ", err)
 					return
 				}
+				l.stored.Add(int64(n))
 				if every > 0 {
 					next = next.Add(every)
 					time.Sleep(time.Until(next))
@@ -130,14 +178,19 @@ func runPeer(name, scenario, addr, profile string) error {
 	say(report{})
 	in.Scan()
 	r := report{Messages: int(l.processed.Load() - before)}
+	l.counting.Store(false)
+	stopped.Store(true)
+	publishing.Wait()
+	if c, ok := p.(checked); ok {
+		l.check(c)
+		r.Checked, r.Faults = int(l.stored.Load()), l.faults
+	}
 	if scenario == "paced" || scenario == "idle" || scenario == "apart" {
 		l.mu.Lock()
 		r.Latencies = l.latencies
 		l.mu.Unlock()
 	}
 	say(r)
-	cancel()
-	publishing.Wait()
 	p.close()
 	return nil
 }

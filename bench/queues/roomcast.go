@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"strconv"
 
@@ -52,9 +53,10 @@ func newRoomcast(addr string, l *workload, apart bool) (peer, error) {
 		c, err = r.broker.Consume(ctx, "q", queues.ConsumerConfig{Prefetch: 64, Deliver: func(ms []*queues.Message) {
 			for _, m := range ms {
 				text, _ := strconv.Unquote(string(m.Payload.JSON))
+				l.handed(text)
 				c.Settle(m, queues.Ack, 0, "", func(err error) {
 					if err == nil {
-						l.done(text)
+						l.processed.Add(1)
 					}
 				})
 			}
@@ -67,16 +69,22 @@ func newRoomcast(addr string, l *workload, apart bool) (peer, error) {
 	return r, nil
 }
 
-func (r *roomcast) publish(ctx context.Context, text string, n int) error {
-	drafts := make([]*queues.Draft, n)
-	for i := range drafts {
+func (r *roomcast) publish(ctx context.Context, texts ...string) error {
+	drafts := make([]*queues.Draft, len(texts))
+	for i, text := range texts {
 		drafts[i] = &queues.Draft{Payload: queues.Payload{JSON: []byte(strconv.Quote(text))}}
 	}
 	results, err := r.publisher.broker.Publish(ctx, "q", drafts...)
-	if err == nil {
-		err = results[0].Err
+	for i := range results {
+		err = cmp.Or(err, results[i].Err)
 	}
 	return err
+}
+
+// left is what is in the queue, dead or alive.
+func (r *roomcast) left(ctx context.Context) (int64, error) {
+	st, err := r.store.Stats(ctx, "q")
+	return int64(st.Len() + st.Dead), err
 }
 
 func (r *roomcast) close() {

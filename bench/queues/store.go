@@ -25,12 +25,20 @@ func storeTable(root string, quick bool) (string, error) {
 	var b strings.Builder
 	fmt.Fprintf(&b, "Measured %s UTC on %d cores, %s, for %s each.\n\n", time.Now().UTC().Format("2006-01-02 15:04"), runtime.NumCPU(), runtime.Version(), length)
 	b.WriteString("| | messages per s | p50 of a publish, ms | p99, ms | CPU, µs per message | bytes written per message |\n|---|---|---|---|---|---|\n")
-	opening := ""
+	opening, targets := "", ""
+	target := func(what, bound string, got, limit float64) {
+		met := got >= limit
+		if bound == "at most" {
+			met = got <= limit
+		}
+		targets += fmt.Sprintf("| %s | %s %s | %s | %s |\n", what, bound, figure(limit), figure(got), verdict(met))
+	}
 	for line := range strings.Lines(string(out)) {
 		name, values := benchmark(line)
 		if name == "Open" {
 			opening = fmt.Sprintf("\nOpening a folder with a million messages, after half as many were acknowledged: %.2f s, %.2f s of CPU.\n",
 				values["ns/op"]/1e9, values["cpu-s/op"])
+			target("a folder with a million messages opens in, s", "at most", values["ns/op"]/1e9, 1)
 			continue
 		}
 		what := "inboxes, 64 senders"
@@ -41,8 +49,16 @@ func storeTable(root string, quick bool) (string, error) {
 		}
 		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s |\n", what, figure(values["msg/s"]), figure(values["p50-ms"]), figure(values["p99-ms"]),
 			figure(values["cpu-µs/msg"]), figure(values["written-B/msg"]))
+		switch what {
+		case "queue, 64 producers":
+			target("64 producers: messages per s", "at least", values["msg/s"], 40_000)
+		case "queue, 512 producers":
+			target("512 producers: messages per s", "at least", values["msg/s"], 120_000)
+		case "inboxes, 64 senders":
+			target("inboxes: bytes written per message", "at most", values["written-B/msg"], 600)
+		}
 	}
-	return b.String() + opening, nil
+	return b.String() + opening + "\n| target | | measured | |\n|---|---|---|---|\n" + targets, nil
 }
 
 // benchmark reads a line of go test -bench; the name is empty if it is another one.
