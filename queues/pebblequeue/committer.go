@@ -41,8 +41,9 @@ func (s *Store) do(ctx context.Context, f func(*ledger.Ledger)) error {
 	o.f = f
 	s.mu.Lock()
 	if s.closing || s.failed != nil {
+		err := refusal(s.failed)
 		s.mu.Unlock()
-		return queues.ErrUnavailable
+		return err
 	}
 	s.waiting = append(s.waiting, o)
 	first := len(s.waiting) == 1
@@ -151,9 +152,17 @@ func (s *Store) failure() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.failed != nil {
-		return queues.ErrUnavailable
+		return refusal(s.failed)
 	}
 	return nil
+}
+
+// refusal is what callers get of a store that has failed, or is closed if failed is nil.
+func refusal(failed error) error {
+	if failed == nil {
+		return queues.ErrUnavailable
+	}
+	return &queues.Error{Code: queues.CodeUnavailable, Message: queues.ErrUnavailable.Message, RetryAfter: queues.ErrUnavailable.RetryAfter, Cause: failed}
 }
 
 // fail ends the store: nobody knows what is on disk, so nothing more is promised. It returns what callers get.
@@ -161,11 +170,13 @@ func (s *Store) fail(err error) error {
 	s.mu.Lock()
 	first := s.failed == nil
 	if first {
-		s.failed = err
+		s.failed = fmt.Errorf("restart the server when the disk is well: %w", err)
 	}
+	err = refusal(s.failed)
 	s.mu.Unlock()
 	if first {
-		s.log.Error("queues: the store has failed; restart the server when the disk is well", "error", err)
+		// As text: slog would write the stack that Pebble's errors have.
+		s.log.Error("queues: the store has failed", "error", s.failed.Error())
 	}
-	return queues.ErrUnavailable
+	return err
 }

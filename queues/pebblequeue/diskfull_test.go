@@ -55,8 +55,8 @@ func TestFullDisk(t *testing.T) {
 		}
 		full.Store(true)
 		wg.Wait()
-		if err := s.Configure(t.Context(), "r", queues.Config{}.WithDefaults()); !errors.Is(err, queues.ErrUnavailable) {
-			t.Error(err)
+		if err := s.Configure(t.Context(), "r", queues.Config{}.WithDefaults()); !errors.Is(err, queues.ErrUnavailable) || !strings.Contains(err.Error(), "no space left") {
+			t.Error(err) // operators are told why
 		}
 		if err := s.Close(); err == nil || !strings.Contains(err.Error(), "no space left") {
 			t.Error("close:", err)
