@@ -115,8 +115,8 @@ type Broker struct {
 	parking parking
 	waiting waiting
 
-	mu      sync.Mutex
-	closed  bool
+	mu      sync.RWMutex // most look for a lane or a configuration, each time
+	closed  atomic.Bool  // written with the lock held
 	lanes   map[string]*lane
 	inboxes map[string][]*Inbox
 	number  uint64 // of the last consumer or owner
@@ -186,11 +186,11 @@ func (b *Broker) Node() string { return b.cfg.Node }
 // done what was handed over, or ctx ends: then calls of the store may still be under way.
 func (b *Broker) Close(ctx context.Context) error {
 	b.mu.Lock()
-	if b.closed {
+	if b.isClosed() {
 		b.mu.Unlock()
 		return nil
 	}
-	b.closed = true
+	b.closed.Store(true)
 	var consumers []*Consumer
 	for _, l := range b.lanes {
 		consumers = append(consumers, l.all()...)
@@ -240,17 +240,13 @@ func (b *Broker) Close(ctx context.Context) error {
 	return err
 }
 
-func (b *Broker) isClosed() bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.closed
-}
+func (b *Broker) isClosed() bool { return b.closed.Load() }
 
 // Healthy says what is wrong if the store has not answered for 3 s.
 func (b *Broker) Healthy() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.closed || time.Since(b.beaten) > 3*time.Second {
+	if b.isClosed() || time.Since(b.beaten) > 3*time.Second {
 		return ErrUnavailable
 	}
 	return nil
@@ -353,14 +349,14 @@ func (e *ears) Missed() {
 }
 
 func (b *Broker) lane(queue string) *lane {
-	b.mu.Lock()
-	defer b.mu.Unlock()
+	b.mu.RLock()
+	defer b.mu.RUnlock()
 	return b.lanes[queue]
 }
 
 func (b *Broker) opened(inbox string) []*Inbox {
-	b.mu.Lock()
-	defer b.mu.Unlock()
+	b.mu.RLock()
+	defer b.mu.RUnlock()
 	return slices.Clone(b.inboxes[inbox])
 }
 
@@ -526,20 +522,29 @@ const configAge = 5 * time.Second
 
 // config returns the configuration of a queue as it is, or was some seconds ago.
 func (b *Broker) config(ctx context.Context, queue string) (Config, error) {
-	b.mu.Lock()
+	b.mu.RLock()
 	c, ok := b.configs[queue]
-	if ok && !c.renewed && time.Since(c.at) > configAge && !b.closed {
-		c.renewed = true
-		b.configs[queue] = c
-		b.mu.Unlock()
-		// Those who ask meanwhile get the old one, so that publishing doesn't wait.
+	b.mu.RUnlock()
+	if !ok || c.old() && b.renews(queue) {
 		return b.askConfig(ctx, queue)
 	}
-	b.mu.Unlock()
-	if ok {
-		return c.Config, nil
+	return c.Config, nil
+}
+
+func (c *cachedConfig) old() bool { return !c.renewed && time.Since(c.at) > configAge }
+
+// renews reports whether the caller is the one to ask for a configuration. Those who want it meanwhile get the
+// old one, so that publishing doesn't wait.
+func (b *Broker) renews(queue string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	c, ok := b.configs[queue]
+	if !ok || !c.old() || b.isClosed() {
+		return false
 	}
-	return b.askConfig(ctx, queue)
+	c.renewed = true
+	b.configs[queue] = c
+	return true
 }
 
 func (b *Broker) askConfig(ctx context.Context, queue string) (Config, error) {

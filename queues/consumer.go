@@ -146,7 +146,7 @@ func (c *Consumer) Start() {
 func (b *Broker) join(queue string, c *Consumer, cfg *Config, trusted bool) (old []*Consumer, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.closed {
+	if b.isClosed() {
 		return nil, ErrUnavailable
 	}
 	l := b.lanes[queue]
@@ -358,15 +358,21 @@ func (l *lane) giveBack(holds []*hold) {
 
 // leave forgets a lane if nobody uses it.
 func (b *Broker) leave(l *lane) {
+	l.mu.Lock()
+	used := len(l.consumers) > 0
+	l.mu.Unlock()
+	if used {
+		return // the last of them comes here, too
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.consumers) == 0 && !l.claiming && (!l.doubtful || b.closed) && b.lanes[l.queue] == l {
+	if len(l.consumers) == 0 && !l.claiming && (!l.doubtful || b.isClosed()) && b.lanes[l.queue] == l {
 		delete(b.lanes, l.queue)
 		l.doubtful = false
 		l.stopTimers()
-		if !b.closed {
+		if !b.isClosed() {
 			b.passes.add(l.queue) // it may be waiting
 		}
 	}

@@ -65,7 +65,7 @@ func (c *Client) OpenInbox(ctx context.Context, name string, cfg InboxConfig) (*
 	b := c.b
 	in := &Inbox{b: b, name: name, cfg: cfg}
 	b.mu.Lock()
-	if b.closed {
+	if b.isClosed() {
 		b.mu.Unlock()
 		return nil, Opened{}, ErrUnavailable
 	}

@@ -318,7 +318,7 @@ func (l *lane) rest() {
 // doubt says that the store may think that this node has messages of a queue which it hasn't.
 func (b *Broker) doubt(queue string) {
 	b.mu.Lock()
-	if b.closed {
+	if b.isClosed() {
 		b.mu.Unlock()
 		return // the node's end says so
 	}

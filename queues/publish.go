@@ -143,11 +143,16 @@ func (w *waiting) enter(p *publishing, c *BrokerConfig) bool {
 	return true
 }
 
-func (w *waiting) leave(p *publishing) {
+func (w *waiting) leave(batch ...*publishing) {
+	n, bytes := 0, int64(0)
+	for _, p := range batch {
+		n += len(p.drafts)
+		bytes += p.bytes
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.n -= len(p.drafts)
-	w.bytes -= p.bytes
+	w.n -= n
+	w.bytes -= bytes
 }
 
 // checkDraft says what is wrong with a draft.
@@ -238,10 +243,10 @@ func (b *Broker) publishSome(batch []*publishing) {
 	ctx, cancel := b.call()
 	b.store.Publish(ctx, calls)
 	cancel()
+	b.waiting.leave(batch...)
 	for _, g := range groups {
 		results, err := g.call.Results, g.call.Err
 		for _, p := range g.of {
-			b.waiting.leave(p)
 			if err != nil {
 				p.done(nil, err)
 				continue

@@ -16,7 +16,8 @@ type signer struct{ hashes sync.Pool } // of *signing
 // signing is what it takes to sign: a hash has what it is given on the heap.
 type signing struct {
 	hash.Hash
-	buf [2*binary.MaxVarintLen64 + maxName + sha256.Size]byte
+	buf  [2*binary.MaxVarintLen64 + maxName + sha256.Size]byte
+	text [2 * (2*binary.MaxVarintLen64 + maxName + signature)]byte
 }
 
 // signature is how many bytes of the HMAC are in a receipt.
@@ -40,7 +41,7 @@ func (s *signer) receipt(queue string, r Ref) string {
 	b := binary.AppendUvarint(h.buf[:0], r.Seq)
 	b = binary.AppendUvarint(b, r.Fence)
 	b = append(b, queue...)
-	return base64.RawURLEncoding.EncodeToString(h.sign(b))
+	return string(base64.RawURLEncoding.AppendEncode(h.text[:0], h.sign(b)))
 }
 
 // parse returns what a receipt is of.

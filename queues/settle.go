@@ -145,6 +145,7 @@ func (b *Broker) settled(call *SettleCall, of []*settling) {
 	doubtful := false // a message may be nobody's, and the store doesn't know
 	closed := b.isClosed()
 	var again []*settling
+	draining := map[*Consumer]bool{}
 	for _, s := range of {
 		h := s.hold
 		if h == nil {
@@ -165,13 +166,15 @@ func (b *Broker) settled(call *SettleCall, of []*settling) {
 			h.drop()
 		}
 		doubtful = doubtful || h.consumer.closed
+		if h.consumer.draining {
+			draining[h.consumer] = true
+		}
 		l.mu.Unlock()
 	}
 	if unknown && doubtful {
 		b.doubt(call.Queue)
 	}
 	b.settleLater(again)
-	drained := map[*Consumer]bool{}
 	for i, s := range of {
 		err := call.Err
 		if err == nil {
@@ -183,11 +186,8 @@ func (b *Broker) settled(call *SettleCall, of []*settling) {
 		if s.done != nil {
 			s.done(err)
 		}
-		if s.hold != nil {
-			drained[s.hold.consumer] = true
-		}
 	}
-	for c := range drained {
+	for c := range draining {
 		c.drained()
 	}
 	if l := b.lane(call.Queue); l != nil && call.Claim == nil {
