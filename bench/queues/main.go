@@ -146,6 +146,9 @@ func bench(args []string) error {
 				var done report
 				var err error
 				if n := filled[sc.name]; n > 0 {
+					if *quick {
+						n /= 20
+					}
 					metrics, err = measureMemory(*root, peer, sc.name, n)
 				} else {
 					metrics, done, err = measure(*root, peer, sc.name, *fsync, *profile, length)
