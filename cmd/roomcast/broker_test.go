@@ -24,7 +24,7 @@ func TestAllOptionsOfQueuesAreSettings(t *testing.T) {
 		{brokerConfig(c, discard), []string{"Store", "Node", "Authorize"}},
 		{clientConfig(c, discard), []string{"Broker", "Principal"}},
 		{redisConfig(c, discard), nil},
-		{embeddedConfig(c, discard), []string{"Now"}},
+		{embeddedConfig(c, discard), []string{"FS", "Now"}},
 	} {
 		unset := map[string]bool{}
 		zeros("", reflect.ValueOf(test.options), unset)
