@@ -39,7 +39,7 @@ func (reg *Registry) tidy(ns *Namespace, pressed bool) (gone bool) {
 			delete(reg.names, ns.name)
 			delete(ns.parent.children, ns.name)
 			reg.children--
-			reg.moving[ns.name] = make(chan struct{}) // nobody opens it: it was there
+			reg.moving[ns.name] = make(chan struct{}) // nobody has it: open ends its own as it names a namespace
 		}
 	}
 	if gone || pressed {

@@ -303,7 +303,12 @@ func (reg *Registry) open(name string, parent *Namespace) (*Namespace, error) {
 	if ns, err := reg.turn(name); ns != nil || err != nil {
 		return ns, err
 	}
-	defer reg.passOn(name)
+	opened := false
+	defer func() {
+		if !opened {
+			reg.passOn(name)
+		}
+	}()
 	ns := &Namespace{reg: reg, name: name, parent: parent, sockets: map[string]*Socket{}, doubt: 1}
 	ns.hooks.Store(&hooks{})
 	if parent != nil {
@@ -337,6 +342,8 @@ func (reg *Registry) open(name string, parent *Namespace) (*Namespace, error) {
 		parent.children[name] = ns
 		reg.children++
 	}
+	reg.release(name) // from here on whoever finds it may close it, too: also before all have heard of it
+	opened = true
 	hear := reg.onNew
 	reg.mu.Unlock()
 	for _, f := range hear {
@@ -371,6 +378,11 @@ func (reg *Registry) turn(name string) (*Namespace, error) {
 func (reg *Registry) passOn(name string) {
 	reg.mu.Lock()
 	defer reg.mu.Unlock()
+	reg.release(name)
+}
+
+// release is passOn when reg.mu is held.
+func (reg *Registry) release(name string) {
 	close(reg.moving[name])
 	delete(reg.moving, name)
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"regexp"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -361,4 +362,40 @@ func TestReasonOfSocketPutOut(t *testing.T) {
 			t.Fatalf("the reason is %q", got)
 		}
 	}
+}
+
+// A dynamic namespace that its last client left while OnNamespace functions still heard that it was made
+// ended the process: "close of nil channel".
+func TestNamespaceEndsWhileItIsAnnounced(t *testing.T) {
+	io, ts := serve(t, server.Config{CleanupEmpty: true})
+	io.OfMatch(regexp.MustCompile(`^/org$`))
+	heard, goOn := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	io.OnNamespace(func(*server.Namespace) {
+		once.Do(func() {
+			close(heard)
+			<-goOn
+		})
+	})
+	first, second := dial(t, ts, "websocket"), dial(t, ts, "websocket")
+	first.send("40/org,")
+	<-heard
+	joins := func(w *wire) {
+		t.Helper()
+		if p := w.next(); !strings.HasPrefix(p, `40/org,{"sid":`) {
+			t.Fatal(p)
+		}
+	}
+	gone := func() bool { return io.Stats().Namespaces.Namespaces == 1 }
+	second.send("40/org,")
+	joins(second)
+	second.send("41/org,")
+	waitFor(t, "the namespace is still there", gone)
+	close(goOn)
+	joins(first) // into one that was made anew
+	second.send("40/org,")
+	joins(second)
+	first.send("41/org,")
+	second.send("41/org,")
+	waitFor(t, "the second namespace is still there", gone)
 }
