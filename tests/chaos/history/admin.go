@@ -100,7 +100,7 @@ func (v *checker) purges() {
 func (v *checker) pauses(messages []*message) {
 	during := func(list []window, call, at int64) bool {
 		for _, w := range list {
-			if w.from < call && at < w.to && !overlaps(v.power, w.from, w.to) {
+			if w.from < call && at < w.to && !v.forgets(w.from, w.to) {
 				return true
 			}
 		}

@@ -31,7 +31,7 @@ type Verdict struct {
 	Messages, Hands, Again, Settled, Unknown int // stored; deliveries; of them not the first; settlements, and those without an answer
 	Dead, Redriven, Purged                   int
 	Starved                                  time.Duration // for how long processes that were excused had no time from the computer, added up
-	Forgotten, Undone                        int           // stored, or settled, shortly before the store's power failed, and lost with it
+	Forgotten, Undone, Withdrawn             int           // stored, settled, or handed out, shortly before the store's power failed, and lost with it
 	Entries, OfTopics, Gaps, Missing         int           // inboxes: received for the first time, those of topics among them; gaps told, and numbers in them
 
 	Lost, Invented, Twice, Holders, Disorder, Untold, Overflow, Poison, Paused int
@@ -49,10 +49,10 @@ func (v *Verdict) Wrong() int {
 
 func (v *Verdict) String() string {
 	s := fmt.Sprintf("%d messages, %d hand-outs (%d again), %d settled (%d answers lost), %d dead, %d redriven, %d purged; %d inbox entries, %d of topics, %d gaps of %d told\n"+
-		"with the power of the store: %d forgotten, %d settlements undone; processes had to wait for %v, added up\n"+
+		"with the power of the store: %d forgotten, %d settlements and %d hand-outs undone; processes had to wait for %v, added up\n"+
 		"lost %d, invented or stored twice %d, settled twice or by a stale receipt %d, two holders %d, out of order per key or topic %d, inbox gaps untold %d, above the cap %d, poison alive %d, done while paused %d",
 		v.Messages, v.Hands, v.Again, v.Settled, v.Unknown, v.Dead, v.Redriven, v.Purged, v.Entries, v.OfTopics, v.Gaps, v.Missing,
-		v.Forgotten, v.Undone, v.Starved.Round(time.Millisecond),
+		v.Forgotten, v.Undone, v.Withdrawn, v.Starved.Round(time.Millisecond),
 		v.Lost, v.Invented, v.Twice, v.Holders, v.Disorder, v.Untold, v.Overflow, v.Poison, v.Paused)
 	for _, e := range v.Examples {
 		s += "\n  " + e
@@ -98,7 +98,7 @@ type checker struct {
 	rules  map[string]Rules
 	faults map[string][]window // by what was hit
 	all    []named             // the same, in order
-	power  []window
+	power  []outage
 	admin  map[string]*administration // by queue
 }
 
@@ -108,6 +108,7 @@ func Check(events []Event, rules map[string]Rules) *Verdict {
 	slices.SortStableFunc(events, func(a, b Event) int { return cmp.Compare(a.At, b.At) })
 	v.windows(events)
 	messages := gather(events)
+	v.fences(messages)
 	v.admin = administered(events)
 	for _, m := range messages {
 		v.message(m)

@@ -15,6 +15,12 @@ type named struct {
 	who string
 }
 
+// outage is a failure of the store's power: a window in which something may have been lost.
+type outage struct {
+	window
+	fences map[string]uint64 // by queue: all hand-outs since then have higher ones
+}
+
 func overlaps(list []window, from, to int64) bool {
 	return slices.ContainsFunc(list, func(w window) bool { return w.from < to && w.to > from })
 }
@@ -32,21 +38,53 @@ func (v *checker) windows(events []Event) {
 				v.Starved += time.Duration(e.At - e.Call)
 			}
 		case e.Kind == Power:
-			v.power = append(v.power, window{e.Call, e.At})
+			v.power = append(v.power, outage{window: window{e.Call, e.At}})
 		}
 	}
 	slices.SortFunc(v.all, func(a, b named) int { return cmp.Compare(a.from, b.from) })
 }
 
+// leap is by how much fences leap, at least, when the store comes back after a failure of its power. With it less than half as
+// many hand-outs are lost.
+const leap = 1 << 20
+
+// fences finds out up to which fence hand-outs may be of the time before each failure of the power.
+func (v *checker) fences(messages []*message) {
+	for i := range v.power {
+		v.power[i].fences = map[string]uint64{}
+	}
+	for _, m := range messages {
+		for _, h := range m.hands {
+			i := slices.IndexFunc(v.power, func(w outage) bool { return h.At < w.to })
+			if i >= 0 {
+				v.power[i].fences[m.queue] = max(v.power[i].fences[m.queue], h.Fence+leap/2)
+			}
+		}
+	}
+	for i := 1; i < len(v.power); i++ {
+		for queue, fence := range v.power[i-1].fences {
+			v.power[i].fences[queue] = max(v.power[i].fences[queue], fence)
+		}
+	}
+}
+
 // forgets reports whether what was begun and answered at these times may have been lost with the store's power.
-func (v *checker) forgets(call, at int64) bool { return overlaps(v.power, call, at+1) }
+func (v *checker) forgets(call, at int64) bool {
+	return slices.ContainsFunc(v.power, func(w outage) bool { return w.from < at+1 && w.to > call })
+}
 
 // late is how long a message may be on its way from a store that has lost its power to a worker.
 const late = int64(8 * time.Second)
 
-// undoes is forgets for a hand-out, which the store may have made before the worker saw it.
+// undone reports whether a hand-out may have been lost in a failure of the power, which may be over when the worker sees it.
+func (h *hand) undone(w *outage) bool {
+	most, known := w.fences[h.Queue]
+	return w.from < h.At && w.to > max(h.Call, h.At-late) && (h.Fence <= most || !known)
+}
+
+// undoes reports whether a hand-out may have been lost in any failure of the power.
 func (v *checker) undoes(h *hand) bool {
-	return slices.ContainsFunc(v.power, func(w window) bool { return w.from < h.At && w.to > h.At-late })
+	return slices.ContainsFunc(v.power, func(w outage) bool { return h.undone(&w) })
 }
 
 // holders checks that nobody gets a message while another believes to have it, unless that one couldn't
@@ -61,7 +99,7 @@ func (v *checker) holders(messages []*message) {
 			case a.end > 0 && a.end <= b.At:
 				v.again(a, b)
 			case a.lapsed && a.end < b.At+onTheWay: // its node let go before
-			case overlaps(v.power, a.At, b.At), slices.ContainsFunc([]string{a.Who, a.Node, Front(a.Node), Clock}, func(who string) bool {
+			case v.renewed(a, b), slices.ContainsFunc([]string{a.Who, a.Node, Front(a.Node), Clock}, func(who string) bool {
 				return overlaps(v.faults[who], a.At, b.At)
 			}):
 			default:
@@ -70,6 +108,12 @@ func (v *checker) holders(messages []*message) {
 			}
 		}
 	}
+}
+
+// renewed reports whether the power has failed while a was with somebody, so that the store may have forgotten that its lease
+// was renewed; or b was given to somebody just before, and forgotten.
+func (v *checker) renewed(a, b *hand) bool {
+	return slices.ContainsFunc(v.power, func(w outage) bool { return w.from < b.At && w.to > max(a.At, b.At-late) })
 }
 
 // onTheWay is how long a word that something was revoked may be, when that of its next hand-out is there at once.
