@@ -80,6 +80,49 @@ func TestPowerLoss(t *testing.T) {
 	expect(t, "reason", n.openInbox(&queues.Position{Epoch: o.Epoch, Seq: 2}).Reason, queues.LostEpoch)
 }
 
+// Power fails, and a hand-out that was lost is undone, settled or not: its receipt settles nothing, and who had the message before
+// may settle it. If that one's receipt were void, the message would be processed once more, and so would all that are being
+// worked on whenever Redis is restarted, though nothing is lost (TestRestart).
+func TestPowerLossUndoesAHandOut(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
+	n := node{t, open(t, server.Client(), redisqueue.Config{})}
+	n.configure(queues.Config{})
+	n.publish(text("a"), text("b"), text("c"))
+	log := logOf(n, server)
+	before := n.claim(3)
+	synced := lengthOf(t, log)
+	for _, m := range before {
+		expectCode(t, "release", n.settle(m.Ref(), queues.Release), "")
+	}
+	lost := map[uint64]*queues.Message{}
+	for _, m := range n.claim(3) {
+		lost[m.Seq] = m
+	}
+	expectCode(t, "an old receipt", n.settle(before[0].Ref(), queues.Ack), queues.CodeSuperseded)
+	expectCode(t, "ack", n.settle(lost[before[0].Seq].Ref(), queues.Ack), "")
+	server.Kill()
+	if err := os.Truncate(log, synced); err != nil {
+		t.Fatal(err)
+	}
+	server.Restart()
+
+	for _, m := range before {
+		expectCode(t, "a hand-out that was lost", n.settle(lost[m.Seq].Ref(), queues.Ack), queues.CodeSuperseded)
+	}
+	for _, m := range before[:2] {
+		expectCode(t, "the one before", n.settle(m.Ref(), queues.Ack), "")
+		expectCode(t, "a hand-out that was lost", n.settle(lost[m.Seq].Ref(), queues.Ack), queues.CodeGone)
+	}
+	expectCode(t, "the one before", n.settle(before[2].Ref(), queues.Release), "")
+	again := n.claim(3)
+	expect(t, "messages", len(again), 1)
+	if again[0].Fence <= lost[again[0].Seq].Fence {
+		t.Errorf("fence %d after %d", again[0].Fence, lost[again[0].Seq].Fence)
+	}
+	expectCode(t, "an old receipt", n.settle(before[2].Ref(), queues.Ack), queues.CodeSuperseded)
+}
+
 // Power fails in the middle of a write, wherever that is: what a script does is there or isn't, as a whole. Redis applied half
 // of it after another restart, when its log hadn't been written anew.
 func TestTornLog(t *testing.T) {
