@@ -88,14 +88,19 @@ func (q *queueRun) losePower() error {
 	if err != nil {
 		return err
 	}
-	from, size, ok := q.file.before(name, q.some(time.Second))
+	cut, ok := q.file.before(name, q.some(time.Second))
 	if !ok {
 		return errors.New("nothing is known of Redis' log")
 	}
+	q.killRedis(cut.at)
+	return os.Truncate(name, cut.bytes+int64(q.rnd.IntN(100)))
+}
+
+// killRedis kills Redis, whose log will be as long as it was at a time, or longer, and notes what may be lost with that.
+func (q *queueRun) killRedis(kept int64) {
+	since := q.file.written(kept)
 	q.redis.kill()
-	// What was answered a second before the cut may not have been written yet: see SIGKILL.
-	q.rec.Add(history.Event{Kind: history.Power, Call: from - 1e9})
-	return os.Truncate(name, size+int64(q.rnd.IntN(100)))
+	q.rec.Add(history.Event{Kind: history.Power, Call: since})
 }
 
 // tear adds to the log the beginning of another transaction like its last: one that was being written when the power
@@ -204,8 +209,8 @@ func (s *sizes) forget() {
 	s.list = nil
 }
 
-// before returns how long the log was a while ago, or when it began, and when exactly.
-func (s *sizes) before(name string, d time.Duration) (at, bytes int64, ok bool) {
+// before returns how long the log was a while ago, or when it began.
+func (s *sizes) before(name string, d time.Duration) (found size, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	limit := history.Now() - d.Nanoseconds()
@@ -213,10 +218,33 @@ func (s *sizes) before(name string, d time.Duration) (at, bytes int64, ok bool) 
 		if z.name != name {
 			break
 		}
-		at, bytes, ok = z.at, z.bytes, true
-		if at <= limit {
+		found, ok = z, true
+		if z.at <= limit {
 			break
 		}
 	}
-	return at, bytes, ok
+	return found, ok
+}
+
+// written returns a time before which all that was answered was in the log at another. Redis may answer before it writes, while it
+// syncs, for up to two seconds, and then writes all at once: so what was answered before it last wrote is there. That write may
+// be seen in part only; it is the one before.
+func (s *sizes) written(by int64) int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var last *size
+	writes := 0
+	for i := len(s.list) - 1; i >= 0; i-- {
+		z := &s.list[i]
+		if z.at > by {
+			continue
+		}
+		if last != nil && (z.name != last.name || z.bytes < last.bytes) {
+			if writes++; writes == 2 {
+				return z.at
+			}
+		}
+		last = z
+	}
+	return by - 2e9
 }

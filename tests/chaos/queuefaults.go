@@ -156,10 +156,10 @@ func (q *queueRun) redisFaults() []fault {
 		{"SIGKILL of Redis", func(int) error {
 			return down("killed", func() error {
 				if q.sync == "everysec" {
-					// It writes at once, but for the time in which it syncs: that it may do up to two seconds later.
-					q.rec.Add(history.Event{Kind: history.Power, Call: history.Now() - 2e9})
+					q.killRedis(history.Now()) // which may not have written yet
+				} else {
+					q.redis.kill()
 				}
-				q.redis.kill()
 				return nil
 			})
 		}},

@@ -108,7 +108,7 @@ func Check(events []Event, rules map[string]Rules) *Verdict {
 	slices.SortStableFunc(events, func(a, b Event) int { return cmp.Compare(a.At, b.At) })
 	v.windows(events)
 	messages := gather(events)
-	v.fences(messages)
+	v.outages(messages)
 	v.admin = administered(events)
 	for _, m := range messages {
 		v.message(m)
@@ -116,6 +116,7 @@ func Check(events []Event, rules map[string]Rules) *Verdict {
 	v.purges()
 	v.pauses(messages)
 	v.linear(messages)
+	v.fences(messages)
 	v.holders(messages)
 	v.keys(messages)
 	v.inboxes(events)

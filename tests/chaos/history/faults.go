@@ -44,30 +44,6 @@ func (v *checker) windows(events []Event) {
 	slices.SortFunc(v.all, func(a, b named) int { return cmp.Compare(a.from, b.from) })
 }
 
-// leap is by how much fences leap, at least, when the store comes back after a failure of its power. With it less than half as
-// many hand-outs are lost.
-const leap = 1 << 20
-
-// fences finds out up to which fence hand-outs may be of the time before each failure of the power.
-func (v *checker) fences(messages []*message) {
-	for i := range v.power {
-		v.power[i].fences = map[string]uint64{}
-	}
-	for _, m := range messages {
-		for _, h := range m.hands {
-			i := slices.IndexFunc(v.power, func(w outage) bool { return h.At < w.to })
-			if i >= 0 {
-				v.power[i].fences[m.queue] = max(v.power[i].fences[m.queue], h.Fence+leap/2)
-			}
-		}
-	}
-	for i := 1; i < len(v.power); i++ {
-		for queue, fence := range v.power[i-1].fences {
-			v.power[i].fences[queue] = max(v.power[i].fences[queue], fence)
-		}
-	}
-}
-
 // forgets reports whether what was begun and answered at these times may have been lost with the store's power.
 func (v *checker) forgets(call, at int64) bool {
 	return slices.ContainsFunc(v.power, func(w outage) bool { return w.from < at+1 && w.to > call })

@@ -154,10 +154,12 @@ func TestCheck(t *testing.T) {
 		"a hand-out after the settlement": {func(l []Event) []Event {
 			return append(l, Event{Kind: Deliver, At: 9000, Call: 8000, Queue: "q", ID: "m1", Fence: 9, Conn: "c", Node: "n"})
 		}, func(v *Verdict) int { return v.Twice }},
-		"two holders":        {drop(func(e *Event) bool { return e.Kind == Closed }), func(v *Verdict) int { return v.Holders }},
-		"one fence twice":    {change(is(Deliver, "m3", 5), func(e *Event) { e.Fence = 4 }), func(v *Verdict) int { return v.Holders }},
-		"a key out of order": {change(is(Deliver, "m4", 6), func(e *Event) { e.Fence = 0 }), func(v *Verdict) int { return v.Disorder }},
-		"an invention":       {change(is(Publish, "m1", 0), func(e *Event) { e.Outcome = "queue_full" }), func(v *Verdict) int { return v.Invented }},
+		"two holders":         {drop(func(e *Event) bool { return e.Kind == Closed }), func(v *Verdict) int { return v.Holders }},
+		"one fence twice":     {change(is(Deliver, "m3", 5), func(e *Event) { e.Fence = 4 }), func(v *Verdict) int { return v.Holders }},
+		"another's fence":     {change(is(Deliver, "m3", 4), func(e *Event) { e.Fence = 6 }), func(v *Verdict) int { return v.Holders }},
+		"a lower fence later": {change(is(Deliver, "p3", 0), func(e *Event) { e.Fence, e.Call = 0, e.At-1 }), func(v *Verdict) int { return v.Holders }},
+		"a key out of order":  {change(is(Deliver, "m4", 6), func(e *Event) { e.Fence = 0 }), func(v *Verdict) int { return v.Disorder }},
+		"an invention":        {change(is(Publish, "m1", 0), func(e *Event) { e.Outcome = "queue_full" }), func(v *Verdict) int { return v.Invented }},
 		"more than there may be": {change(func(e *Event) bool { return e.Kind == Depth }, func(e *Event) { e.N = 11 }),
 			func(v *Verdict) int { return v.Overflow }},
 		"poison that is gone": {change(func(e *Event) bool { return e.ID == "m4" }, func(e *Event) { e.ID = "m4-poison" }),
