@@ -276,6 +276,45 @@ func TestUndone(t *testing.T) {
 	}
 }
 
+// What a topic's entries that never arrived are explained by: a gap between those that did, or that the store's power failed and
+// the owner was told since then. Those that may be forgotten took the gaps of others.
+func TestMissingEntries(t *testing.T) {
+	const s = int64(1e9)
+	join := func(lists ...[]Event) []Event { return slices.Concat(lists...) }
+	published := func(at int64, number uint64) []Event {
+		return []Event{{Kind: Topic, Key: "t", ID: fmt.Sprint("t", number), Call: at*s - 1, At: at * s, Outcome: OK, Seq: number}}
+	}
+	open := func(at int64, epoch, seq uint64, why string) []Event {
+		return []Event{{Kind: Open, Queue: "i", Conn: fmt.Sprint(at), Epoch: epoch, Seq: seq, At: at * s, Outcome: why}}
+	}
+	entry := func(conn, at int64, epoch, seq, number uint64) []Event {
+		return []Event{{Kind: Entry, Queue: "i", Conn: fmt.Sprint(conn), Epoch: epoch, Seq: seq, ID: fmt.Sprint("t", number), Key: "t", At: at * s}}
+	}
+	gap := func(conn, at int64, epoch, from, to uint64) []Event {
+		return []Event{{Kind: Gap, Queue: "i", Conn: fmt.Sprint(conn), Epoch: epoch, Seq: from, To: to, At: at * s}}
+	}
+	power := []Event{{Kind: Power, Call: 3*s - s/2, At: 3*s + s/2}}
+	first := join(open(1, 1, 0, ""), published(2, 1), entry(1, 2, 1, 1, 1))
+	for name, test := range map[string]struct {
+		events            []Event
+		untold, forgotten int
+	}{
+		"in a gap":               {join(first, published(3, 2), published(3, 3), published(3, 4), gap(1, 4, 1, 2, 3), entry(1, 5, 1, 4, 4)), 0, 0},
+		"one more":               {join(first, published(3, 2), published(3, 3), published(3, 4), gap(1, 4, 1, 2, 2), entry(1, 5, 1, 3, 4)), 1, 0},
+		"in a gap elsewhere":     {join(first, published(3, 2), published(3, 3), published(3, 4), entry(1, 4, 1, 2, 4), gap(1, 5, 1, 3, 4)), 2, 0},
+		"forgotten":              {join(first, published(3, 2), power, open(5, 2, 1, "epoch")), 0, 1},
+		"forgotten, and a gap":   {join(first, published(3, 2), power, open(5, 2, 1, "epoch"), published(6, 3), published(6, 4), gap(5, 7, 2, 2, 2), entry(5, 7, 2, 3, 4)), 0, 1},
+		"told before":            {join(first, open(2, 2, 1, "epoch"), published(3, 2), power), 1, 0},
+		"told of something else": {join(first, published(3, 2), power, open(5, 1, 1, "overflow")), 1, 0},
+		"an entry for itself":    {join(first, []Event{{Kind: Send, Queue: "i", ID: "e", At: 3 * s, Call: 3*s - 1, Outcome: OK, Seq: 2}}, published(3, 2), published(3, 4), gap(1, 4, 1, 2, 2), entry(1, 5, 1, 3, 4)), 1, 0},
+	} {
+		v := Check(join([]Event{{Kind: Member, Queue: "i", Key: "t"}}, test.events), nil)
+		if v.Untold != test.untold || v.Wrong() != v.Untold || v.Forgotten != test.forgotten {
+			t.Errorf("%s: %s", name, v)
+		}
+	}
+}
+
 // A second holder is excused by what kept the first from knowing, and only by that. How long a message was with nobody is told
 // apart by whether something else was wrong.
 func TestFaults(t *testing.T) {

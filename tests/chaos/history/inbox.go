@@ -1,8 +1,33 @@
 package history
 
-import "strconv"
+import (
+	"cmp"
+	"slices"
+	"strconv"
+)
 
 func itoa(n uint64) string { return strconv.FormatUint(n, 10) }
+
+// position is where an entry is in an inbox.
+type position struct{ epoch, seq uint64 }
+
+func (p position) compare(o position) int {
+	return cmp.Or(cmp.Compare(p.epoch, o.epoch), cmp.Compare(p.seq, o.seq))
+}
+
+// gaps are the positions that were told to be empty, in order.
+type gaps []position
+
+func (g gaps) sort() { slices.SortFunc(g, position.compare) }
+
+// without returns g without a number, of whatever epoch, and whether there is one.
+func (g gaps) without(seq uint64) (gaps, bool) {
+	i := slices.IndexFunc(g, func(p position) bool { return p.seq == seq })
+	if i < 0 {
+		return g, false
+	}
+	return slices.Delete(g, i, i+1), true
+}
 
 // inboxes checks that what is in an inbox arrives: its numbers without holes, except for those that were told; and all
 // that was sent.
@@ -16,13 +41,14 @@ func (v *checker) inboxes(events []Event) {
 		ok    bool
 		kept  bool // not forgotten with the store's power
 		maybe bool
-		at    place
+		seq   uint64
+		when  int64 // it was stored
 	}
 	conns := map[string]*place{}   // where each connection is
 	got := map[place]string{}      // who is where
 	where := map[[2]string]place{} // the other way round
 	missing := map[place]bool{}
-	told := map[string]bool{} // inboxes whose owners were told that something may be missing
+	told := map[string]int64{} // when the owner of an inbox was told last that something may be missing, since the store lost it
 	epochs := map[string]uint64{}
 	sends := map[[2]string]*sent{}
 	for _, e := range events {
@@ -35,18 +61,18 @@ func (v *checker) inboxes(events []Event) {
 				sends[[2]string{e.Queue, e.ID}] = s
 			}
 			if e.Outcome == OK {
-				if s.ok && s.at.seq != e.Seq && s.kept {
-					v.wrong(&v.Invented, "%s %s was stored as %d and %d", e.Queue, e.ID, s.at.seq, e.Seq)
+				if s.ok && s.seq != e.Seq && s.kept {
+					v.wrong(&v.Invented, "%s %s was stored as %d and %d", e.Queue, e.ID, s.seq, e.Seq)
 				}
-				s.ok, s.at.seq = true, e.Seq
+				s.ok, s.seq, s.when = true, e.Seq, e.At
 				s.kept = s.kept || !v.forgets(e.Call, e.At)
 			} else if e.Outcome == Unknown || e.Outcome == "unavailable" {
 				s.maybe = true
 			}
 		case Open:
 			conns[e.Conn] = &place{e.Queue, e.Epoch, e.Seq}
-			if e.Outcome != "" || epochs[e.Queue] > 0 && epochs[e.Queue] != e.Epoch {
-				told[e.Queue] = true
+			if e.Outcome == "epoch" || epochs[e.Queue] > 0 && epochs[e.Queue] != e.Epoch {
+				told[e.Queue] = e.At
 			}
 			epochs[e.Queue] = e.Epoch
 		case Gap:
@@ -82,15 +108,15 @@ func (v *checker) inboxes(events []Event) {
 		}
 	}
 	v.Missing = len(missing)
-	gone := map[string]map[uint64]bool{}
+	gone := map[string]gaps{}
 	for p := range missing {
-		if gone[p.inbox] == nil {
-			gone[p.inbox] = map[uint64]bool{}
-		}
-		gone[p.inbox][p.seq] = true
+		gone[p.inbox] = append(gone[p.inbox], position{p.epoch, p.seq})
 	}
-	lost := func(name string, kept bool, format string, args ...any) {
-		if kept || !told[name] {
+	for _, g := range gone {
+		g.sort()
+	}
+	lost := func(inbox string, kept bool, when int64, format string, args ...any) {
+		if kept || told[inbox] < when {
 			v.wrong(&v.Untold, format, args...)
 		} else {
 			v.Forgotten++
@@ -98,17 +124,17 @@ func (v *checker) inboxes(events []Event) {
 	}
 	for name, s := range sends {
 		if _, there := where[name]; s.ok && !there {
-			if gone[name[0]][s.at.seq] {
-				delete(gone[name[0]], s.at.seq) // it explains no other
+			if left, ok := gone[name[0]].without(s.seq); ok && s.kept {
+				gone[name[0]] = left // it explains no other
 			} else {
-				lost(name[0], s.kept, "%s: %s was stored as %d and never arrived", name[0], name[1], s.at.seq)
+				lost(name[0], s.kept, s.when, "%s: %s was stored as %d and never arrived", name[0], name[1], s.seq)
 			}
 		}
 	}
-	published := v.topics(events, func(inbox, id string) (epoch, seq uint64, ok bool) {
+	published := v.topics(events, func(inbox, id string) (position, bool) {
 		p, ok := where[[2]string{inbox, id}]
-		return p.epoch, p.seq, ok
-	}, func(inbox string) int { return len(gone[inbox]) }, lost)
+		return position{p.epoch, p.seq}, ok
+	}, gone, lost)
 	for name, p := range where {
 		if s := sends[name]; (s == nil || !s.ok && !s.maybe) && !published[name[1]] {
 			v.wrong(&v.Invented, "%s: %s arrived as %d and was never sent", name[0], name[1], p.seq)

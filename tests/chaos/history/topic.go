@@ -2,19 +2,31 @@ package history
 
 import (
 	"cmp"
+	"math"
 	"slices"
 )
 
-// topics checks that what was published to a topic arrives in each inbox that is a member, in the order of its numbers. find
-// says where something is, gaps how many numbers of an inbox were told to be lost that nothing else explains. It returns
-// the ids of all that was published, perhaps.
-func (v *checker) topics(events []Event, find func(inbox, id string) (epoch, seq uint64, ok bool), gaps func(inbox string) int,
-	lost func(inbox string, kept bool, format string, args ...any)) map[string]bool {
-	type entry struct {
-		id     string
-		number uint64
-		kept   bool
+// entry was published to a topic.
+type entry struct {
+	id     string
+	number uint64
+	kept   bool // not forgotten with the store's power
+	when   int64
+}
+
+// owed is higher for what must be explained than for what may be forgotten.
+func (e *entry) owed() int {
+	if e.kept {
+		return 1
 	}
+	return 0
+}
+
+// topics checks that what was published to a topic arrives in each inbox that is a member, in the order of its numbers, or was
+// told to be missing there: between those of the topic that have arrived. find says where something is, gone what is missing and
+// not explained otherwise. It returns the ids of all that was published, perhaps.
+func (v *checker) topics(events []Event, find func(inbox, id string) (position, bool), gone map[string]gaps,
+	lost func(inbox string, kept bool, when int64, format string, args ...any)) map[string]bool {
 	members := map[string][]string{}
 	topics := map[string][]*entry{}
 	byID := map[string]*entry{}
@@ -34,7 +46,7 @@ func (v *checker) topics(events []Event, find func(inbox, id string) (epoch, seq
 			} else if p.number != e.Seq && p.kept {
 				v.wrong(&v.Invented, "topic %s: %s was stored as %d and %d", e.Key, e.ID, p.number, e.Seq)
 			}
-			p.number = e.Seq
+			p.number, p.when = e.Seq, e.At
 			p.kept = p.kept || !v.forgets(e.Call, e.At)
 		case e.Outcome == Unknown || e.Outcome == "unavailable":
 			published[e.ID] = true
@@ -43,25 +55,36 @@ func (v *checker) topics(events []Event, find func(inbox, id string) (epoch, seq
 	for topic, list := range topics {
 		slices.SortFunc(list, func(a, b *entry) int { return cmp.Compare(a.number, b.number) })
 		for _, inbox := range members[topic] {
-			excuse := gaps(inbox)
 			var last *entry
-			var lastEpoch, lastSeq uint64
-			for _, p := range list {
-				epoch, seq, ok := find(inbox, p.id)
-				switch {
-				case ok:
-					v.OfTopics++
-					if last != nil && epoch == lastEpoch && seq < lastSeq {
-						v.wrong(&v.Disorder, "%s: %s of topic %s, number %d, came as %d, and %s, number %d, as %d",
-							inbox, last.id, topic, last.number, lastSeq, p.id, p.number, seq)
+			var at position     // of last
+			var absent []*entry // since then
+			explain := func(next position) {
+				slices.SortStableFunc(absent, func(a, b *entry) int { return cmp.Compare(b.owed(), a.owed()) })
+				for _, p := range absent {
+					i := slices.IndexFunc(gone[inbox], func(g position) bool { return g.compare(at) > 0 && g.compare(next) < 0 })
+					if i >= 0 {
+						gone[inbox] = slices.Delete(gone[inbox], i, i+1)
+					} else {
+						lost(inbox, p.kept, p.when, "%s: %s, number %d of topic %s, never arrived", inbox, p.id, p.number, topic)
 					}
-					last, lastEpoch, lastSeq = p, epoch, seq
-				case excuse > 0:
-					excuse--
-				default:
-					lost(inbox, p.kept, "%s: %s, number %d of topic %s, never arrived", inbox, p.id, p.number, topic)
 				}
+				absent = nil
 			}
+			for _, p := range list {
+				here, ok := find(inbox, p.id)
+				if !ok {
+					absent = append(absent, p)
+					continue
+				}
+				v.OfTopics++
+				if last != nil && here.epoch == at.epoch && here.seq < at.seq {
+					v.wrong(&v.Disorder, "%s: %s of topic %s, number %d, came as %d, and %s, number %d, as %d",
+						inbox, last.id, topic, last.number, at.seq, p.id, p.number, here.seq)
+				}
+				explain(here)
+				last, at = p, here
+			}
+			explain(position{math.MaxUint64, 0})
 		}
 	}
 	return published
