@@ -462,6 +462,28 @@ func TestDeletedQueueClosesItsConsumers(t *testing.T) {
 	})
 }
 
+// A consumer that had all it could take wasn't told that its queue was deleted until its lease was over; and never, if there was
+// one of that name again by then.
+func TestDeletedQueueClosesBusyConsumers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := memqueue.New(memqueue.Config{})
+		n1, n2 := start(t, store, queues.BrokerConfig{}), start(t, store, queues.BrokerConfig{})
+		n1.queue("q", queues.Config{})
+		n1.publish("q", "a", "b")
+		here, there := n1.worker("q", queues.ConsumerConfig{}), n2.worker("q", queues.ConsumerConfig{})
+		here.take()
+		there.take()
+		if err := n1.Delete(t.Context(), "q", true); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		expectCode(t, here.closed, queues.CodeNotFound)
+		time.Sleep(11 * time.Second) // the next renewal
+		synctest.Wait()
+		expectCode(t, there.closed, queues.CodeNotFound)
+	})
+}
+
 func TestLostNode(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &faulty{Store: memqueue.New(memqueue.Config{})}

@@ -103,7 +103,8 @@ func (c *Client) Queues(ctx context.Context) ([]string, error) {
 	return names, nil
 }
 
-// Delete deletes a queue. Without force it must be idle: ErrConflict. It is an Admin action.
+// Delete deletes a queue, and closes its consumers: those of this node at once. Without force it must be idle: ErrConflict.
+// It is an Admin action.
 func (c *Client) Delete(ctx context.Context, queue string, force bool) error {
 	if err := c.queue(ctx, Admin, queue); err != nil {
 		return err
@@ -112,7 +113,16 @@ func (c *Client) Delete(ctx context.Context, queue string, force bool) error {
 		return errFanout
 	}
 	defer c.b.forgetConfig(queue)
-	return c.b.store.Delete(ctx, queue, force)
+	if err := c.b.store.Delete(ctx, queue, force); err != nil {
+		return err
+	}
+	c.b.mu.Lock()
+	l := c.b.lanes[queue]
+	c.b.mu.Unlock()
+	if l != nil {
+		l.end(ErrNotFound)
+	}
+	return nil
 }
 
 // Pause stops or resumes publishing to a queue and hand-out from it. It is an Admin action.

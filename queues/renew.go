@@ -147,6 +147,9 @@ func (l *lane) renewable(now time.Time) (holds, slow []*hold, lease time.Duratio
 
 // renewed notes what a renewal has come to.
 func (l *lane) renewed(call *ExtendCall, holds []*hold, sent time.Time) {
+	if isGone(call.Err) { // who has no credit doesn't ask for more, which would tell, too
+		defer l.end(ErrNotFound)
+	}
 	var lost []*hold
 	l.mu.Lock()
 	l.renewDue = time.Now().Add(l.cfg.Lease / 3)

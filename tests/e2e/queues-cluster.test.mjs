@@ -5,6 +5,7 @@ import { Run, ask, next, until } from "./lib/clients.mjs";
 import { startPrograms } from "./lib/cluster.mjs";
 import { skip as noRedis, which } from "./lib/redis.mjs";
 import { reference } from "./lib/server.mjs";
+import { play, thinned } from "./scenarios/queues.mjs";
 
 const skip = (reference && "the official server has none") || noRedis || (!which("nginx") && "no nginx here");
 
@@ -14,7 +15,7 @@ async function must(socket, event, request) {
   return answer;
 }
 
-test("queues on three nodes", { skip, timeout: 90_000 }, async (t) => {
+test("queues on three nodes", { skip, timeout: process.env.E2E_FULL ? 240_000 : 90_000 }, async (t) => {
   const cluster = await startPrograms("nginx", "plain", { flags: ["--eio3"] });
   const opened = [];
   const visit = async (version, node, name, mode = "websocket") => {
@@ -94,6 +95,14 @@ test("queues on three nodes", { skip, timeout: 90_000 }, async (t) => {
       assert.deepEqual(entries, [1, 2, 3]);
       opened.splice(0).forEach((c) => c.close());
     });
+
+    // On one node, and each client on another.
+    for (const [place, nodes] of [["one node", { producer: 0, worker: 0, other: 0, admin: 0 }], ["three", { producer: 0, worker: 1, other: 2, admin: 2 }]]) {
+      for (const [version, mode] of thinned([["2.5", "websocket"]])) {
+        await t.test(`every event on ${place}, client ${version}, ${mode}`, (t) =>
+          play(t, version, (version, role, name) => visit(version, nodes[role], name, mode), () => opened.splice(0).forEach((c) => c.close())));
+      }
+    }
 
     await t.test("a node is killed: what its workers had goes to others", async () => {
       const [producer, worker] = [await visit("4.8", 0, "p"), await visit("4.8", 2, "w")];

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { Run, ask, next, same, until } from "./lib/clients.mjs";
 import { startProgram } from "./lib/program.mjs";
 import { reference } from "./lib/server.mjs";
+import { play, thinned } from "./scenarios/queues.mjs";
 
 /** Asks for something that has to be granted. */
 async function must(socket, event, request) {
@@ -86,6 +87,10 @@ test("queues and inboxes", { skip: reference && "the official server has none" }
           await empty();
         });
       }
+    }
+
+    for (const [version, mode] of thinned([["4.8", "polling"]])) {
+      await t.test(`every event, client ${version}, ${mode}`, (t) => play(t, version, (version, role, name) => visit(version, mode, name), leave));
     }
 
     await t.test("a worker that is cut off: its message goes to another at once, and its late ack settles nothing", async () => {
