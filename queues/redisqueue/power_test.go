@@ -8,6 +8,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/roomcast/roomcast/internal/redistest"
 	"github.com/roomcast/roomcast/queues"
@@ -121,6 +124,39 @@ func TestPowerLossUndoesAHandOut(t *testing.T) {
 		t.Errorf("fence %d after %d", again[0].Fence, lost[again[0].Seq].Fence)
 	}
 	expectCode(t, "an old receipt", n.settle(before[2].Ref(), queues.Ack), queues.CodeSuperseded)
+}
+
+// Power fails, and Redis has lost the last beat of a node, but not that of another: the node, which had taken messages again at
+// once, seemed lost to the other, which gave them to somebody else.
+func TestPowerLossUndoesABeat(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
+	n := node{t, open(t, server.Client(), redisqueue.Config{})}
+	beat := func(name string) []string {
+		t.Helper()
+		lost, err := n.Beat(t.Context(), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return lost
+	}
+	silent := func(name string, d time.Duration) { // that is all that Redis knows
+		t.Helper()
+		at := redis.Z{Score: float64(time.Now().Add(-d).UnixMilli()), Member: name}
+		if err := server.Client().ZAdd(t.Context(), "roomcast:nodes", at).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	beat("a")
+	beat("b")
+	silent("a", 2*time.Second)
+	silent("b", 3500*time.Millisecond)
+	server.Kill()
+	server.Restart()
+	expect(t, "lost", fmt.Sprint(beat("a")), "[]")
+	expect(t, "lost", fmt.Sprint(beat("a")), "[]")
+	silent("b", 3500*time.Millisecond)
+	expect(t, "lost", fmt.Sprint(beat("a")), "[b]")
 }
 
 // Power fails in the middle of a write, wherever that is: what a script does is there or isn't, as a whole. Redis applied half
