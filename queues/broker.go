@@ -420,7 +420,7 @@ func (b *Broker) beat() {
 // letGo takes all messages from their consumers: the store doesn't answer, and if that is so
 // only for this node, others will soon get them. A store that knows that there are no others (Alone) spares them that.
 func (b *Broker) letGo() {
-	if s, ok := b.store.(interface{ Alone() bool }); ok && s.Alone() {
+	if b.alone() {
 		return
 	}
 	b.cut.Store(cutSilent)
@@ -434,6 +434,12 @@ func (b *Broker) letGo() {
 		l.mu.Unlock()
 		l.revoke(holds, RevokedCutOff)
 	}
+}
+
+// alone reports whether the store knows that no other node has it.
+func (b *Broker) alone() bool {
+	s, ok := b.store.(interface{ Alone() bool })
+	return ok && s.Alone()
 }
 
 // What Broker.cut may be. A node that was silent for too long takes messages again when the store has answered it

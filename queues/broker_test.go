@@ -841,11 +841,17 @@ func TestIdleBrokerAsksSeldom(t *testing.T) {
 type counting struct {
 	queues.Store
 	claims atomic.Int64
+	most   atomic.Int64 // messages that came with one
 }
 
 func (c *counting) Claim(ctx context.Context, calls []*queues.ClaimCall) {
 	c.claims.Add(int64(len(calls)))
 	c.Store.Claim(ctx, calls)
+	for _, call := range calls {
+		for _, w := range call.Wants {
+			c.most.Store(max(c.most.Load(), int64(len(w.Got))))
+		}
+	}
 }
 
 // TestManyConsumers: what comes for a thousand consumers reaches each, by messages and by bytes, without waiting for
@@ -879,6 +885,29 @@ func TestManyConsumers(t *testing.T) {
 			n.counts("q", "ready 1 scheduled 0 leased 1000 blocked 0 dead 0")
 			if took := time.Since(began); took > 0 {
 				t.Errorf("it took %v", took)
+			}
+		})
+	}
+}
+
+// A claim takes more where no other node could want the messages.
+func TestClaimOfANodeThatIsAlone(t *testing.T) {
+	for want, wrap := range map[int64]func(*counting) queues.Store{
+		256:  func(c *counting) queues.Store { return c },
+		1000: func(c *counting) queues.Store { return alone{&faulty{Store: c}} },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			store := &counting{Store: memqueue.New(memqueue.Config{})}
+			n := start(t, wrap(store), queues.BrokerConfig{})
+			n.queue("q", queues.Config{})
+			drafts := make([]*queues.Draft, 1000)
+			for i := range drafts {
+				drafts[i] = draft("m")
+			}
+			n.Publish(t.Context(), "q", drafts...)
+			got := len(n.worker("q", queues.ConsumerConfig{Prefetch: 1000}).take())
+			if most := store.most.Load(); got != 1000 || most != want {
+				t.Errorf("got %d, %d with one claim, not %d", got, most, want)
 			}
 		})
 	}

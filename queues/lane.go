@@ -38,9 +38,18 @@ type lane struct {
 // What a node takes at once at most, so that it can't hoard messages, and what comes fits into
 // memory, and into the send queues of sockets.
 const (
-	maxClaim = 256     // messages
-	maxTake  = 1 << 20 // bytes of payloads, of messages or of an inbox's entries; the last one may reach beyond
+	maxClaim      = 256     // messages
+	maxClaimAlone = 1024    // the same where there is no other node that could want them
+	maxTake       = 1 << 20 // bytes of payloads, of messages or of an inbox's entries; the last one may reach beyond
 )
+
+// maxClaim is how many messages a claim takes at most.
+func (b *Broker) maxClaim() int {
+	if b.alone() {
+		return maxClaimAlone
+	}
+	return maxClaim
+}
 
 // narrow is for how many consumers a claim is to begin with: each claim that gets all it wants makes the next one twice as
 // wide. So a message that comes now and then doesn't cost a look at, or a want for, each of a thousand that wait.
@@ -156,7 +165,8 @@ func (l *lane) plan(leaving []*settling) *plan {
 func (l *lane) wants() *plan {
 	l.again, l.freed, l.waiting = false, false, false
 	p := &plan{lane: l, call: &ClaimCall{Queue: l.queue, Node: l.b.cfg.Node, MaxBytes: maxTake, Wait: true}}
-	left := maxClaim
+	most := l.b.maxClaim()
+	left := most
 	plain := -1 // the want of all that are alike
 	n, width := len(l.consumers), max(l.width, narrow)
 	for i := range n {
@@ -193,7 +203,7 @@ func (l *lane) wants() *plan {
 	}
 	l.next++
 	p.turn, l.turn = l.turn, false
-	p.total = maxClaim - left
+	p.total = most - left
 	p.sent = time.Now()
 	return p
 }
@@ -411,7 +421,7 @@ func (l *lane) claimed(p *plan) {
 	all := got > 0 && got >= p.total
 	more := all || bytes >= maxTake || sated && p.partial || l.again || l.doubtful || l.freed && p.bounded
 	if all {
-		l.width = min(2*max(l.width, narrow), maxClaim)
+		l.width = min(2*max(l.width, narrow), maxClaimAlone)
 	} else {
 		l.width = 0
 	}

@@ -18,6 +18,7 @@ func storeTable(root string, quick bool) (string, error) {
 	}
 	cmd := exec.Command("go", "test", "./queues/pebblequeue", "-run", "^$", "-bench", which, "-benchtime", length)
 	cmd.Dir, cmd.Stderr = root, os.Stderr
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as scripts/build has it
 	out, err := cmd.Output()
 	if err != nil {
 		return "", fmt.Errorf("bench: the embedded store: %w\n%s", err, out)

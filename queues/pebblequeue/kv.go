@@ -1,6 +1,7 @@
 package pebblequeue
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/binary"
 	"slices"
@@ -17,29 +18,11 @@ type kv struct {
 
 	deleted []place            // by the batch; what was set again since is in the cache
 	gone    map[place]struct{} // the same, for those that read: seldom does anybody
-	cache   map[place][]byte
-	bytes   int
-	most    int
+	cache   cache
+	most    int // bytes in the cache
 }
 
-// place is the key of a message or an entry of an inbox: two numbers, which a map finds sooner than three.
-type place struct {
-	line uint64 // kind and number
-	seq  uint64
-}
-
-func newKV(db *pebble.DB, most int) *kv {
-	return &kv{db: db, cache: map[place][]byte{}, most: most}
-}
-
-// placeOf returns the place that a key of 13 bytes stands for. Others are read only when the store
-// opens, or seldom.
-func placeOf(key []byte) (p place, ok bool) {
-	if len(key) != 13 {
-		return place{}, false
-	}
-	return place{uint64(key[0])<<32 | uint64(binary.BigEndian.Uint32(key[1:])), binary.BigEndian.Uint64(key[5:])}, true
-}
+func newKV(db *pebble.DB, most int) *kv { return &kv{db: db, most: most} }
 
 func (k *kv) pending() *pebble.Batch {
 	if k.batch == nil {
@@ -51,15 +34,14 @@ func (k *kv) pending() *pebble.Batch {
 func (k *kv) Set(key, value []byte) {
 	k.pending().Set(key, value, nil) // fails only on a batch that is closed
 	if p, ok := placeOf(key); ok {
-		k.bytes += len(value) - len(k.cache[p])
-		k.cache[p] = value
+		k.cache.set(p, value)
 	}
 }
 
 func (k *kv) Delete(key []byte) {
 	k.pending().Delete(key, nil)
 	if p, ok := placeOf(key); ok {
-		k.forget(p)
+		k.cache.forget(p)
 		k.deleted = append(k.deleted, p)
 	}
 }
@@ -79,36 +61,26 @@ func (k *kv) isGone(p place) bool {
 	return gone
 }
 
-func (k *kv) forget(p place) {
-	if old, ok := k.cache[p]; ok {
-		delete(k.cache, p)
-		k.bytes -= len(old)
-	}
-}
-
 func (k *kv) DeleteRange(from, to []byte) {
 	k.pending().DeleteRange(from, to, nil)
 	a, ok := placeOf(from)
 	b, ok2 := placeOf(to)
 	if ok && ok2 && a.line == b.line { // some messages of one inbox
 		for ; a.seq < b.seq; a.seq++ {
-			k.forget(a)
+			k.cache.forget(a)
 			k.deleted = append(k.deleted, a)
 		}
 		return
 	}
-	for p := range k.cache { // a queue or inbox is deleted
-		key := binary.BigEndian.AppendUint32([]byte{byte(p.line >> 32)}, uint32(p.line))
-		key = binary.BigEndian.AppendUint64(key, p.seq)
-		if slices.Compare(key, from) >= 0 && slices.Compare(key, to) < 0 {
-			k.forget(p)
-		}
-	}
+	k.cache.forgetAll(func(p place) bool { // a queue or inbox is deleted
+		key := p.key()
+		return bytes.Compare(key, from) >= 0 && bytes.Compare(key, to) < 0
+	})
 }
 
 func (k *kv) Get(key []byte) []byte {
 	if p, ok := placeOf(key); ok {
-		if v, ok := k.cache[p]; ok {
+		if v := k.cache.get(p); v != nil {
 			return v
 		}
 		if k.isGone(p) {
@@ -136,18 +108,14 @@ func (k *kv) read(p place, key []byte) (found []byte) {
 	to := binary.BigEndian.AppendUint64(slices.Clone(key[:5]), p.seq+ahead)
 	k.err = cmp.Or(k.err, k.Scan(key, to, func(key, value []byte) error {
 		at, _ := placeOf(key)
-		if _, ok := k.cache[at]; ok {
-			return nil
-		}
-		if k.isGone(at) {
+		if k.cache.get(at) != nil || k.isGone(at) {
 			return nil
 		}
 		value = slices.Clone(value)
 		if at == p {
 			found = value
 		}
-		k.cache[at] = value
-		k.bytes += len(value)
+		k.cache.set(at, value)
 		return nil
 	}))
 	return found
@@ -187,14 +155,4 @@ func (k *kv) take() *pebble.Batch {
 }
 
 // trim makes the cache small enough, after what has gathered was given to the database.
-func (k *kv) trim() {
-	if k.bytes <= k.most {
-		return
-	}
-	for p := range k.cache {
-		k.forget(p)
-		if k.bytes <= k.most {
-			return
-		}
-	}
-}
+func (k *kv) trim() { k.cache.trim(k.most) }
