@@ -26,6 +26,9 @@ type BrokerConfig struct {
 	// Authorize decides who may do what. Default OwnInbox.
 	Authorize Authorize
 
+	// MaxQueues is how many queues there may be, of all, when a principal makes another. Default 10,000.
+	MaxQueues int
+
 	// Inbox bounds every inbox. Defaults: 10,000 entries, 16 MiB, 30 days, DropOldest, 1000 topics, 100 devices.
 	Inbox InboxLimits
 	// InboxPayload is the largest payload of an entry in bytes. Default 256 KiB.
@@ -62,6 +65,7 @@ func (c BrokerConfig) WithDefaults() BrokerConfig {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
+	c.MaxQueues = limit(c.MaxQueues, 10_000)
 	c.Inbox.MaxLen = limit(c.Inbox.MaxLen, 10_000)
 	c.Inbox.MaxBytes = limit(c.Inbox.MaxBytes, 16<<20)
 	c.Inbox.TTL = period(c.Inbox.TTL, 30*24*time.Hour)

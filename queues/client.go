@@ -75,9 +75,28 @@ func (c *Client) Configure(ctx context.Context, queue string, cfg Config) error 
 	if queue == fanoutQueue {
 		return errFanout
 	}
+	if err := c.room(ctx, queue); err != nil {
+		return err
+	}
 	c.b.forgetConfig(queue)
 	defer c.b.forgetConfig(queue)
 	return c.b.store.Configure(ctx, queue, cfg.WithDefaults())
+}
+
+// room refuses a principal's queue that is a new one, if there are as many as there may be.
+func (c *Client) room(ctx context.Context, queue string) error {
+	if c.trusted {
+		return nil
+	}
+	_, err := c.b.store.Config(ctx, queue)
+	if !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	all, err := c.b.store.Queues(ctx)
+	if err == nil && len(all) >= c.b.cfg.MaxQueues {
+		err = Refuse(CodeQueueFull, "there are too many queues")
+	}
+	return err
 }
 
 // Config returns the configuration of a queue. It is an Inspect action.

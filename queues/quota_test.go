@@ -197,3 +197,20 @@ func TestEntriesFitIntoInboxes(t *testing.T) {
 		expectCode(t, err, want)
 	}
 }
+
+// Whoever may admin queues of any name could make as many as fit.
+func TestMaxQueues(t *testing.T) {
+	n := start(t, newStore(), queues.BrokerConfig{Authorize: allow, MaxQueues: 3})
+	ann := n.As("ann")
+	for _, test := range []struct {
+		queue string
+		code  queues.Code
+	}{{"a", ""}, {"b", ""}, {"c", queues.CodeQueueFull}, {"a", ""}} { // and the topics' own
+		expectCode(t, ann.Configure(t.Context(), test.queue, queues.Config{MaxLen: 5}), test.code)
+	}
+	n.queue("c", queues.Config{}) // the broker itself
+	expectCode(t, ann.Configure(t.Context(), "c", queues.Config{}), "")
+	expectCode(t, ann.Delete(t.Context(), "c", false), "")
+	expectCode(t, ann.Delete(t.Context(), "b", false), "")
+	expectCode(t, ann.Configure(t.Context(), "d", queues.Config{}), "")
+}

@@ -46,9 +46,9 @@ func openQueues(ctx context.Context, c *config.Config, rdb redis.UniversalClient
 	if err != nil {
 		return nil, err
 	}
-	q := &hostQueues{store: store, cfg: c, rules: map[string]*config.Queue{}}
-	for i := range c.Queues {
-		q.rules[c.Queues[i].Name] = &c.Queues[i]
+	q := &hostQueues{store: store, cfg: c, rules: map[string]*config.QueueRules{}}
+	for _, of := range c.Declared() {
+		q.rules[of.Name] = c.QueueRules(of.Name)
 	}
 	cfg := brokerConfig(c, log)
 	cfg.Store, cfg.Authorize = store, q.authorize
@@ -65,8 +65,7 @@ func openQueues(ctx context.Context, c *config.Config, rdb redis.UniversalClient
 
 // declare makes the queues of the settings, but for those that are there, or changes them.
 func (q *hostQueues) declare(ctx context.Context, there []string) error {
-	for i := range q.cfg.Queues {
-		of := &q.cfg.Queues[i]
+	for _, of := range q.cfg.Declared() {
 		if slices.Contains(there, of.Name) {
 			continue
 		}
@@ -83,7 +82,7 @@ func (q *hostQueues) restore(ctx context.Context, log *slog.Logger) {
 	ctx, cancel := context.WithTimeout(ctx, watchEvery)
 	defer cancel()
 	there, err := q.broker.Queues(ctx)
-	if err != nil || !slices.ContainsFunc(q.cfg.Queues, func(of config.Queue) bool { return !slices.Contains(there, of.Name) }) {
+	if err != nil || !slices.ContainsFunc(q.cfg.Declared(), func(of *config.Queue) bool { return !slices.Contains(there, of.Name) }) {
 		return
 	}
 	if err := q.declare(ctx, there); err == nil {
@@ -96,7 +95,7 @@ type hostQueues struct {
 	cfg    *config.Config
 	store  queues.Store
 	broker *queues.Broker
-	rules  map[string]*config.Queue
+	rules  map[string]*config.QueueRules // of the queues of the settings
 }
 
 func embeddedConfig(c *config.Config, log *slog.Logger) pebblequeue.Config {
@@ -114,6 +113,7 @@ func redisConfig(c *config.Config, log *slog.Logger) redisqueue.Config {
 func brokerConfig(c *config.Config, log *slog.Logger) queues.BrokerConfig {
 	in, l := &c.Inboxes, &c.Limits
 	return queues.BrokerConfig{
+		MaxQueues: int(l.Queues),
 		Inbox: queues.InboxLimits{
 			MaxLen: int(in.MaxLen), MaxBytes: int64(in.MaxBytes), TTL: in.TTL.Std(), Overflow: queues.Overflow(in.Overflow),
 			Topics: int(in.MaxTopics), Devices: int(in.MaxDevices),
@@ -138,25 +138,40 @@ func queueConfig(q *config.Queue) queues.Config {
 }
 
 // authorize decides by the settings what clients may do.
-func (q *hostQueues) authorize(_ context.Context, user string, action queues.Action, name string) error {
-	allowed := false
+func (q *hostQueues) authorize(ctx context.Context, user string, action queues.Action, name string) error {
+	var roles []string
+	if s := queueapi.SocketOf(ctx); s != nil {
+		roles = lobby.Roles(s)
+	}
+	var who config.Users
 	switch action {
 	case queues.Publish, queues.Consume, queues.Inspect, queues.Admin:
-		rule := q.rules[name]
-		if rule == nil {
+		rules := q.rules[name]
+		if rules == nil {
+			rules = q.cfg.QueueRules(name)
+		}
+		if rules == nil {
 			return queues.Refuse(queues.CodeNotFound, "there is no such queue")
 		}
-		allowed = map[queues.Action]config.Users{
-			queues.Publish: rule.Publish, queues.Consume: rule.Consume, queues.Inspect: rule.Inspect, queues.Admin: rule.Admin,
-		}[action].Allow(user)
+		who = map[queues.Action]config.Users{
+			queues.Publish: rules.Publish, queues.Consume: rules.Consume, queues.Inspect: rules.Inspect, queues.Admin: rules.Admin,
+		}[action]
 	case queues.OpenInbox:
-		return queues.OwnInbox(nil, queueapi.InboxOf(user), action, name)
+		if queues.OwnInbox(ctx, queueapi.InboxOf(user), action, name) == nil {
+			return nil
+		}
+		who = q.cfg.Inboxes.RulesOf(name).Open
 	case queues.SendInbox:
-		allowed = q.cfg.Inboxes.Send.Allow(user)
+		if who = q.cfg.Inboxes.RulesOf(name).Send; who == nil {
+			who = q.cfg.Inboxes.Send
+		}
 	case queues.Subscribe:
-		allowed = q.cfg.Inboxes.Topics.Allows(name, user)
+		who = q.cfg.Inboxes.RulesOf(name).Subscribe
+		if who == nil && q.cfg.Inboxes.Topics.Allows(name, user) {
+			return nil
+		}
 	}
-	if !allowed {
+	if !who.Allow(user, roles) {
 		return queues.ErrUnauthorized
 	}
 	return nil

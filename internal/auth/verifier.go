@@ -1,6 +1,8 @@
 package auth
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -29,6 +31,7 @@ const (
 type User struct {
 	ID      string    // sub
 	Name    string    // the claim name, or ID
+	Roles   []string  // of the claim that the settings name
 	Expires time.Time // when the token is no longer believed: exp and the leeway
 }
 
@@ -38,11 +41,12 @@ type Verifier struct {
 	parser   *jwt.Parser
 	leeway   time.Duration
 	maxToken int
+	roles    string // name of a claim, or "" if there are no roles
 }
 
 // New reads the keys. The error says which one is unusable, and why.
 func New(c config.Auth) (*Verifier, error) {
-	v := &Verifier{leeway: max(c.Leeway.Std(), 0), maxToken: int(c.MaxToken)}
+	v := &Verifier{leeway: max(c.Leeway.Std(), 0), maxToken: int(c.MaxToken), roles: c.Roles}
 	var methods []string
 	for i, k := range c.Keys {
 		loaded, err := loadKey(k)
@@ -71,6 +75,15 @@ func New(c config.Auth) (*Verifier, error) {
 type claims struct {
 	jwt.RegisteredClaims
 	Name string `json:"name"`
+
+	all json.RawMessage
+}
+
+// UnmarshalJSON keeps all claims beside those that are known.
+func (c *claims) UnmarshalJSON(b []byte) error {
+	type known claims
+	c.all = bytes.Clone(b)
+	return json.Unmarshal(b, (*known)(c))
 }
 
 // Verify returns the user whom token names. The error is ErrTooLong, ErrExpired
@@ -91,7 +104,13 @@ func (v *Verifier) Verify(token string) (User, error) {
 	case c.Subject == "" || len(c.Subject) > maxUser || !utf8.ValidString(c.Subject):
 		return User{}, fmt.Errorf("%w: sub must have 1 to %d bytes", ErrInvalid, maxUser)
 	}
-	u := User{ID: c.Subject, Name: strings.TrimSpace(c.Name), Expires: c.ExpiresAt.Add(v.leeway)}
+	var roles []string
+	if v.roles != "" {
+		if roles, err = rolesOf(c.all, v.roles); err != nil {
+			return User{}, fmt.Errorf("%w: %w", ErrInvalid, err)
+		}
+	}
+	u := User{ID: c.Subject, Name: strings.TrimSpace(c.Name), Roles: roles, Expires: c.ExpiresAt.Add(v.leeway)}
 	if u.Name == "" {
 		u.Name = u.ID
 	}

@@ -137,6 +137,7 @@ type Limits struct {
 	Inboxes             Count    `koanf:"inboxes" off:"true" help:"Inboxes that one client may have open."`
 	Publishing          Count    `koanf:"publishing" off:"true" help:"Messages of this node's producers that wait for the store; more is refused."`
 	PublishingBytes     Size     `koanf:"publishing_bytes" off:"true" help:"The same in bytes."`
+	Queues              Count    `koanf:"queues" off:"true" help:"Queues, beyond which clients that may admin them by a pattern can't make more."`
 	RecoveryEvents      Count    `koanf:"recovery_events" help:"Events that each namespace keeps for recovery."`
 	RecoveryBytes       Size     `koanf:"recovery_bytes" help:"The same in bytes."`
 }
@@ -148,6 +149,7 @@ type Auth struct {
 	Audience string   `koanf:"audience" help:"Required aud of tokens. Empty: any."`
 	Leeway   Duration `koanf:"leeway" off:"true" help:"How far the clocks of issuer and server may differ."`
 	MaxToken Size     `koanf:"max_token" help:"Longest token."`
+	Roles    string   `koanf:"roles" help:"Claim with the roles of a user: a list, or text with blanks between. A dot leads into an object, as in realm_access.roles. Empty: there are no roles."`
 }
 
 // Key is one key for tokens: a secret (HS256) or a public key in a PEM file.
@@ -223,6 +225,7 @@ func Default() Config {
 		Consumers:           16,
 		Inboxes:             4,
 		Publishing:          1 << 16,
+		Queues:              10_000,
 		PublishingBytes:     64 << 20,
 		RecoveryEvents:      100_000,
 		RecoveryBytes:       16 << 20,

@@ -51,6 +51,9 @@ func TestDefaultFileIsTheDefault(t *testing.T) {
 		if len(c.Auth.Keys) == 0 {
 			c.Auth.Keys = nil
 		}
+		if len(c.Inboxes.Rules) == 0 {
+			c.Inboxes.Rules = nil
+		}
 		if len(c.Namespaces) == 0 {
 			c.Namespaces = nil
 		}

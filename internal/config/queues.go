@@ -3,73 +3,16 @@ package config
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"regexp"
+	"slices"
 	"strings"
-
-	"go.yaml.in/yaml/v3"
 )
 
-// Users says who may do something: nobody (the zero value), everybody whom the
-// namespace admits, or users whose names match one of the patterns.
-type Users []string
-
-// everybody is Users of allow.
-var everybody = Users{"*"}
-
-// UnmarshalYAML takes deny, allow or a list of patterns of users' names.
-func (u *Users) UnmarshalYAML(n *yaml.Node) error {
-	switch {
-	case n.Kind == yaml.SequenceNode:
-		var list []string
-		if err := n.Decode(&list); err != nil {
-			return err
-		}
-		for _, p := range list {
-			if p == "" || len(p) > 255 {
-				return fmt.Errorf("line %d: a pattern of users' names must have 1 to 255 bytes", n.Line)
-			}
-		}
-		*u = append(Users{}, list...)
-	case n.Value == "deny":
-		*u = Users{}
-	case n.Value == "allow":
-		*u = everybody
-	default:
-		return fmt.Errorf("line %d: %q isn't deny, allow or a list of patterns of users' names", n.Line, n.Value)
-	}
-	return nil
-}
-
-// MarshalYAML is the inverse of UnmarshalYAML.
-func (u Users) MarshalYAML() (any, error) {
-	switch {
-	case len(u) == 0:
-		return "deny", nil
-	case u.all():
-		return "allow", nil
-	}
-	return []string(u), nil
-}
-
-func (u Users) all() bool { return len(u) == 1 && u[0] == "*" }
-
-// Allow reports whether a user is among them, "" being somebody unknown.
-func (u Users) Allow(user string) bool {
-	if u.all() {
-		return true
-	}
-	for _, p := range u {
-		if user != "" && glob(p, user) {
-			return true
-		}
-	}
-	return false
-}
-
-// Queue is one work queue.
+// Queue is one work queue, or rules for all whose names match its own.
 type Queue struct {
-	Name    string `koanf:"name" yaml:"name,omitempty" help:"Its name, of A-Z a-z 0-9 . _ : and -."`
-	Publish Users  `koanf:"publish" yaml:"publish,omitempty" help:"Who may publish: deny (the default), allow (everybody in a namespace with queues), or patterns of users such as [shop-*]."`
+	Name    string `koanf:"name" yaml:"name,omitempty" help:"Its name, of A-Z a-z 0-9 . _ : and -. With * (any run of characters) it is a pattern: a rule for all queues that match it, which makes none."`
+	Publish Users  `koanf:"publish" yaml:"publish,omitempty" help:"Who may publish: deny (the default), allow (everybody in a namespace with queues), or patterns of users and roles such as [shop-*, \"role:api\"]."`
 	Consume Users  `koanf:"consume" yaml:"consume,omitempty" help:"Who may consume; likewise."`
 	Inspect Users  `koanf:"inspect" yaml:"inspect,omitempty" help:"Who may see its numbers and messages."`
 	Admin   Users  `koanf:"admin" yaml:"admin,omitempty" help:"Who may pause, purge and redrive it."`
@@ -101,12 +44,13 @@ type Queue struct {
 
 // Inboxes bounds the inboxes, and says who may send to them.
 type Inboxes struct {
-	Send     Users    `koanf:"send" help:"Who may send to inboxes and topics: deny, allow or patterns of users."`
-	Topics   Access   `koanf:"topics" help:"Topics that users may subscribe their inboxes to: deny, allow or patterns such as [news, \"team:*\"]."`
-	MaxLen   Count    `koanf:"max_len" off:"true" help:"Entries that an inbox holds."`
-	MaxBytes Size     `koanf:"max_bytes" off:"true" help:"Bytes that they have."`
-	TTL      Duration `koanf:"ttl" off:"true" help:"Time that an entry waits."`
-	Overflow string   `koanf:"overflow" help:"What happens to an entry that doesn't fit: drop-oldest (the owner is told of the gap) or reject. What comes from topics always drops the oldest."`
+	Send     Users       `koanf:"send" help:"Who may send to inboxes and topics of which no rule says it: deny, allow or patterns of users and roles."`
+	Topics   Access      `koanf:"topics" help:"Topics that users may subscribe their inboxes to, if no rule says who may: deny, allow or patterns such as [news, \"team:*\"]."`
+	Rules    []InboxRule `koanf:"rules" help:"Who may do what with inboxes and topics of certain names."`
+	MaxLen   Count       `koanf:"max_len" off:"true" help:"Entries that an inbox holds."`
+	MaxBytes Size        `koanf:"max_bytes" off:"true" help:"Bytes that they have."`
+	TTL      Duration    `koanf:"ttl" off:"true" help:"Time that an entry waits."`
+	Overflow string      `koanf:"overflow" help:"What happens to an entry that doesn't fit: drop-oldest (the owner is told of the gap) or reject. What comes from topics always drops the oldest."`
 
 	MaxPayload Size     `koanf:"max_payload" off:"true" help:"Largest data of an entry."`
 	MaxTopics  Count    `koanf:"max_topics" off:"true" help:"Topics that an inbox may be subscribed to."`
@@ -117,7 +61,29 @@ type Inboxes struct {
 	Idle       Duration `koanf:"idle" off:"true" help:"Time after which an inbox that nobody has used, empty and without topics, is forgotten."`
 }
 
-var queueName = regexp.MustCompile(`^[A-Za-z0-9._:-]{1,128}$`)
+// InboxRule says who may do what with the inboxes and topics that a name or pattern matches.
+type InboxRule struct {
+	Name      string `koanf:"name" yaml:"name,omitempty" help:"Name of an inbox, of a device's (user/device) or of a topic, or a pattern such as shop-*; the most specific one counts."`
+	Open      Users  `koanf:"open" yaml:"open,omitempty" help:"Who may open these inboxes, and subscribe them to topics, besides the users whose they are."`
+	Send      Users  `koanf:"send" yaml:"send,omitempty" help:"Who may send to them. Default: inboxes.send."`
+	Subscribe Users  `koanf:"subscribe" yaml:"subscribe,omitempty" help:"Who may subscribe an inbox to these topics. Default: inboxes.topics."`
+}
+
+var (
+	queueName    = regexp.MustCompile(`^[A-Za-z0-9._:-]{1,128}$`)
+	queuePattern = regexp.MustCompile(`^[A-Za-z0-9._:*-]{1,128}$`)
+	inboxPattern = regexp.MustCompile(`^[A-Za-z0-9._:/*-]{1,128}$`)
+)
+
+// Declared returns the queues that the settings make: those of its items that aren't patterns.
+func (c *Config) Declared() (list []*Queue) {
+	for i := range c.Queues {
+		if q := &c.Queues[i]; !isPattern(q.Name) {
+			list = append(list, q)
+		}
+	}
+	return list
+}
 
 // Store returns where queues are: embedded, redis, memory, or "" if there are none.
 func (c *Config) Store() string {
@@ -169,7 +135,9 @@ func (c *Config) validateQueues(bad func(string, ...any)) {
 			bad("queues[%d]: %s is there twice", i, q.Name)
 		}
 		seen[q.Name] = true
+		c.validateRoles(bad, fmt.Sprintf("queues[%d]", i), q.Publish, q.Consume, q.Inspect, q.Admin)
 	}
+	c.validateInboxRules(bad)
 	oneOf(bad, "inboxes.overflow", c.Inboxes.Overflow, "drop-oldest", "reject")
 	for _, p := range c.Inboxes.Topics.Patterns {
 		if err := checkPattern(p); err != nil {
@@ -178,7 +146,35 @@ func (c *Config) validateQueues(bad func(string, ...any)) {
 	}
 }
 
+func (c *Config) validateInboxRules(bad func(string, ...any)) {
+	c.validateRoles(bad, "inboxes.send", c.Inboxes.Send)
+	seen := map[string]bool{}
+	for i, r := range c.Inboxes.Rules {
+		at := fmt.Sprintf("inboxes.rules[%d]", i)
+		switch {
+		case !inboxPattern.MatchString(r.Name):
+			bad("%s: %q isn't a name or pattern of 1 to 128 of A-Z a-z 0-9 . _ : - / and *", at, r.Name)
+		case seen[r.Name]:
+			bad("%s: %s is there twice", at, r.Name)
+		case r.Open == nil && r.Send == nil && r.Subscribe == nil:
+			bad("%s: says nothing of %s; set open, send or subscribe", at, r.Name)
+		}
+		seen[r.Name] = true
+		c.validateRoles(bad, at, r.Open, r.Send, r.Subscribe)
+	}
+}
+
+// validateRoles refuses roles where nobody can have one.
+func (c *Config) validateRoles(bad func(string, ...any), at string, lists ...Users) {
+	if c.Auth.Roles == "" && slices.ContainsFunc(lists, Users.roles) {
+		bad("%s: %s… needs auth.roles, the claim of tokens that has the roles of a user", at, rolePrefix)
+	}
+}
+
 func (q *Queue) check() error {
+	if isPattern(q.Name) {
+		return q.checkPattern()
+	}
 	switch {
 	case !queueName.MatchString(q.Name):
 		return fmt.Errorf("%q isn't a name of 1 to 128 of A-Z a-z 0-9 . _ : and -", q.Name)
@@ -190,6 +186,20 @@ func (q *Queue) check() error {
 		return errors.New("durability must be memory, replica or fsync")
 	case q.Rate < 0 || q.PublishRate < 0:
 		return errors.New("rate and publish_rate can't be negative")
+	}
+	return nil
+}
+
+// checkPattern checks an item that is a rule for queues.
+func (q *Queue) checkPattern() error {
+	rule := Queue{Name: q.Name, Publish: q.Publish, Consume: q.Consume, Inspect: q.Inspect, Admin: q.Admin}
+	switch {
+	case !queuePattern.MatchString(q.Name):
+		return fmt.Errorf("%q isn't a pattern of 1 to 128 of A-Z a-z 0-9 . _ : - and *", q.Name)
+	case !reflect.DeepEqual(rule, *q):
+		return fmt.Errorf("%s is a pattern, which makes no queue: it can have publish, consume, inspect and admin only", q.Name)
+	case q.Publish == nil && q.Consume == nil && q.Inspect == nil && q.Admin == nil:
+		return fmt.Errorf("%s says nothing; set publish, consume, inspect or admin", q.Name)
 	}
 	return nil
 }

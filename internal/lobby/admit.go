@@ -41,6 +41,7 @@ func (l *lobby) admit(_ context.Context, s *server.Socket) error {
 	s.Set(keyName, cmp.Or(name, "user"))
 	if who.ID != "" {
 		s.Set(keyUser, who.ID)
+		s.Set(keyRoles, who.Roles)
 	}
 	s.Set(keyTransport, s.Transport())
 	if s.Protocol() == 3 {

@@ -27,6 +27,7 @@ type Member struct {
 const (
 	keyName      = "name"
 	keyUser      = "user"
+	keyRoles     = "roles"
 	keyTransport = "transport"
 	keyLatency   = "latency"
 	keyNode      = "node"
@@ -63,6 +64,9 @@ func user(s *server.Socket) string { return server.Value[string](s, keyUser) }
 
 // User is whom the socket's token names, or "".
 func User(s *server.Socket) string { return user(s) }
+
+// Roles are those that the socket's token gives to its user.
+func Roles(s *server.Socket) []string { return server.Value[[]string](s, keyRoles) }
 
 // Name is what the socket is called; without a token that is what its client has chosen.
 func Name(s *server.Socket) string { return server.Value[string](s, keyName) }

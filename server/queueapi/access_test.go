@@ -190,3 +190,44 @@ func TestRevokedRight(t *testing.T) {
 		c.quiet()
 	})
 }
+
+// TestSocketOf: whoever decides knows which socket asks, also when it is told of something later.
+func TestSocketOf(t *testing.T) {
+	var asked atomic.Int32
+	rule := func(ctx context.Context, principal string, _ queues.Action, _ string) error {
+		asked.Add(1)
+		if s := queueapi.SocketOf(ctx); s == nil && principal != "go" || s != nil && user(s) != principal {
+			return queues.ErrUnauthorized
+		}
+		return nil
+	}
+	runFor(t, rule, queueapi.Config{}, func(t *testing.T, b *bench) {
+		c := b.client("ada")
+		requests := []struct {
+			event string
+			req   m
+		}{
+			{"queue:admin", m{"op": "configure", "queue": "q", "config": m{"maxLen": 1, "overflow": "drop-oldest"}}},
+			{"queue:admin", m{"op": "watch", "queue": "q"}},
+			{"queue:publish", m{"queue": "q", "messages": []m{{"data": 1}, {"data": 2}}}},
+			{"queue:stats", m{"queue": "q"}}, {"queue:peek", m{"queue": "q"}}, {"inbox:open", m{}}, {"inbox:subscribe", m{"topic": "t"}},
+			{"inbox:send", m{"topic": "t", "data": 1}}, {"inbox:send", m{"to": []string{"ada"}, "data": 1}},
+		}
+		for _, r := range requests {
+			c.must(r.event, r.req)
+		}
+		if n := asked.Load(); n < int32(len(requests)) {
+			t.Errorf("asked %d times", n)
+		}
+		c.Expect("inbox:message")
+		c.Expect("inbox:message")
+		time.Sleep(2 * time.Second)
+		c.Expect("queue:dropped")
+		if _, err := b.broker.As("go").Stats(t.Context(), "q"); err != nil {
+			t.Error(err)
+		}
+		if _, err := b.broker.As("ada").Stats(t.Context(), "q"); err == nil {
+			t.Error("there was a socket where there is none")
+		}
+	})
+}

@@ -90,7 +90,7 @@ func Open(ns *server.Namespace, cfg Config) *API {
 		"inbox:close":       (*call).inboxClose,
 	} {
 		ns.Handle(event, func(ctx context.Context, e *server.Event) error {
-			patience := &patience{parent: ctx}
+			patience := &patience{parent: ctx, s: e.Socket}
 			defer patience.end()
 			c := &call{ctx: patience, api: a, e: e, s: e.Socket, client: a.broker.As(cfg.Principal(e.Socket))}
 			if err := handle(c); err != nil {
@@ -109,6 +109,7 @@ const callTimeout = 10 * time.Second
 // something over, and are spared a timer.
 type patience struct {
 	parent context.Context
+	s      *server.Socket // whose request it is
 	once   sync.Once
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -137,7 +138,21 @@ func (p *patience) end() {
 func (p *patience) Deadline() (time.Time, bool) { return p.begun().Deadline() }
 func (p *patience) Done() <-chan struct{}       { return p.begun().Done() }
 func (p *patience) Err() error                  { return p.begun().Err() }
-func (p *patience) Value(key any) any           { return p.begun().Value(key) }
+func (p *patience) Value(key any) any {
+	if key == (socketKey{}) {
+		return p.s
+	}
+	return p.begun().Value(key)
+}
+
+type socketKey struct{}
+
+// SocketOf returns the socket that wants to do what an Authorize is asked about, by the context that it is given. It is nil if the
+// principal has none here: who uses a queues.Client in Go.
+func SocketOf(ctx context.Context) *server.Socket {
+	s, _ := ctx.Value(socketKey{}).(*server.Socket)
+	return s
+}
 
 // call is one request of a client.
 type call struct {

@@ -163,6 +163,7 @@ func (w *watches) news(queue string, dropped uint64) (list []notice) {
 // tell tells a socket, if it still may know.
 func (n notice) tell(ctx context.Context) {
 	a, s := n.peer.api, n.peer.s
+	ctx = context.WithValue(ctx, socketKey{}, s)
 	if a.broker.As(a.cfg.Principal(s)).Allowed(ctx, queues.Admin, n.queue) != nil {
 		a.watches.remove(n.peer, n.queue)
 		return

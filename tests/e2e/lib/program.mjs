@@ -23,11 +23,14 @@ function program() {
   return path;
 }
 
-/** Resolves when it listens: { url, internal, stop }. listen fixes the address, for a restart. */
-export async function startProgram({ listen = "127.0.0.1:0", flags = [] } = {}) {
+/**
+ * Resolves when it listens: { url, internal, stop }. listen fixes the address, for a restart. config is the file to be
+ * used instead of --demo.
+ */
+export async function startProgram({ listen = "127.0.0.1:0", flags = [], config } = {}) {
   const child = spawn(
     program(),
-    ["serve", "--demo", "--listen", listen, "--internal-listen", "127.0.0.1:0", "--log-format", "json", ...flags],
+    ["serve", ...(config ? ["--config", config] : ["--demo"]), "--listen", listen, "--internal-listen", "127.0.0.1:0", "--log-format", "json", ...flags],
     { cwd: folder, env, stdio: ["ignore", "ignore", "pipe"] },
   );
   process.once("exit", () => child.kill("SIGKILL"));
