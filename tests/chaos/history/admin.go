@@ -66,7 +66,7 @@ func (a *administration) mayHavePurged(m *message) bool {
 			continue
 		}
 		for _, e := range m.publish {
-			if e.Outcome == OK && e.Call < done {
+			if e.mayStore() && e.Call < done { // known only later, perhaps
 				return true
 			}
 		}

@@ -250,7 +250,7 @@ func (v *checker) message(m *message) {
 	for _, p := range m.publish {
 		stored = stored || p.Outcome == OK
 		kept = kept || p.Outcome == OK && !v.forgets(p.Call, p.At)
-		maybe = maybe || p.Outcome == Unknown || p.Outcome == "unavailable"
+		maybe = maybe || p.mayStore()
 	}
 	if stored {
 		v.Messages++

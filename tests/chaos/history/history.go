@@ -93,6 +93,11 @@ type Event struct {
 	Outcome string `json:"out,omitempty"`
 }
 
+// mayStore reports whether something may have been stored by what was asked for.
+func (e *Event) mayStore() bool {
+	return e.Outcome == OK || e.Outcome == Unknown || e.Outcome == "unavailable"
+}
+
 // Recorder writes events to a file of its own, each at once: what was recorded is there if the process is killed.
 type Recorder struct {
 	mu  sync.Mutex

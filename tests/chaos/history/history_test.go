@@ -276,6 +276,20 @@ func TestUndone(t *testing.T) {
 	}
 }
 
+// A message was stored, which nobody knew, and purged, before its producer asked again and was told that it is known. It seemed lost.
+func TestPurgedUnknown(t *testing.T) {
+	for outcome, lost := range map[string]int{Unknown: 0, "unavailable": 0, "paused": 1} {
+		v := Check([]Event{
+			{Kind: Publish, Queue: "q", ID: "m", Call: 10, At: 50, Outcome: outcome},
+			{Kind: Admin, Queue: "q", How: Purge, Call: 20, At: 30, N: 1, Outcome: OK},
+			{Kind: Publish, Queue: "q", ID: "m", Call: 60, At: 70, Outcome: OK},
+		}, nil)
+		if v.Lost != lost || v.Wrong() != lost || v.Purged != 1-lost {
+			t.Errorf("%s: %s", outcome, v)
+		}
+	}
+}
+
 // What a topic's entries that never arrived are explained by: a gap between those that did, or that the store's power failed and
 // the owner was told since then. Those that may be forgotten took the gaps of others.
 func TestMissingEntries(t *testing.T) {
