@@ -24,40 +24,85 @@ func (a *Answer) Decode(into ...any) error {
 	return nil
 }
 
-// waiter is who wants to know of an ack. Its methods must not block.
-type waiter interface {
-	ack(s *Socket, args Args)
-	fail(s *Socket, err error)
+// Waiter is who wants to know of an ack.
+type Waiter interface {
+	// Acked is told what the client has acked with, or why there is no ack: ErrDisconnected, or
+	// what is wrong with it. Then args mean nothing. It is called once, and must not block: it may be the reader of the connection who calls.
+	Acked(s *Socket, args Args, err error)
+}
+
+// expected is an ack that somebody waits for.
+type expected struct {
+	w       Waiter
+	ordered bool // w is told after the handlers of what came before
 }
 
 // resolve hands an ack to who waits for it, or the error for which it isn't taken.
 // Unknown, late and second acks are ignored, as officially.
 func (s *Socket) resolve(p *parser.Packet, err error) {
 	s.mu.Lock()
-	w := s.acks[p.ID]
+	x := s.acks[p.ID]
 	delete(s.acks, p.ID)
 	s.mu.Unlock()
-	if w == nil {
+	if x.w == nil {
 		s.ns.reg.stats.lateAcks.Add(1)
 		return
 	}
-	if err != nil {
-		w.fail(s, err)
-	} else {
-		w.ack(s, p.Args())
+	switch {
+	case !x.ordered:
+		x.w.Acked(s, p.Args(), err)
+	case s.mail().rests():
+		s.ns.report(s, s.ns.guard("Acked", func() error { x.w.Acked(s, p.Args(), err); return nil }))
+	default:
+		s.ackLater(x.w, p.Args(), err)
 	}
 }
 
-// expect registers w for an ack. With id < 0 the socket's next id is taken.
-func (s *Socket) expect(id int64, w waiter) (int64, error) {
-	id, err := s.register(id, w)
+// ackLater tells w of an ack behind what the mailbox has.
+func (s *Socket) ackLater(w Waiter, args Args, err error) {
+	s.mu.Lock()
+	s.callbacks++
+	s.mu.Unlock()
+	s.putCallback("Acked", func() { w.Acked(s, args, err) })
+}
+
+// putCallback has f run in the socket's mailbox; it is one of s.callbacks until then.
+func (s *Socket) putCallback(what string, f func()) {
+	s.mail().put(func() {
+		s.mu.Lock()
+		s.callbacks--
+		s.mu.Unlock()
+		s.ns.report(s, s.ns.guard(what, func() error { f(); return nil }))
+	})
+	s.mail().start(s)
+}
+
+// Expect sends an event and has w told of the ack, without a time limit. Unlike EmitAck's function w is told without waiting for its
+// turn, but not before the socket's handlers of what the client sent before the ack are done. Unexpect takes id. The ack
+// counts as pending (Limits.PendingAcks). w isn't told anything if Expect fails.
+func (s *Socket) Expect(w Waiter, event string, args ...any) (id int64, err error) {
+	if id, err = s.expect(-1, expected{w, true}); err != nil {
+		return 0, err
+	}
+	if err := s.sendEvent(id, event, args); err != nil && s.unexpect(id, w) {
+		return 0, err
+	}
+	return id, nil // the socket may have gone meanwhile, of which w was told
+}
+
+// Unexpect forgets an ack: w isn't told of it any more, unless it is being told.
+func (s *Socket) Unexpect(id int64, w Waiter) { s.unexpect(id, w) }
+
+// expect registers who wants to know of an ack. With id < 0 the socket's next id is taken.
+func (s *Socket) expect(id int64, x expected) (int64, error) {
+	id, err := s.register(id, x)
 	if err == ErrTooManyAcks {
 		s.ns.reg.stats.rejected("acks")
 	}
 	return id, err
 }
 
-func (s *Socket) register(id int64, w waiter) (int64, error) {
+func (s *Socket) register(id int64, x expected) (int64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.state.Load() >= closing {
@@ -71,19 +116,21 @@ func (s *Socket) register(id int64, w waiter) (int64, error) {
 		s.nextAck = (s.nextAck + 1) & (1<<30 - 1)
 	}
 	if s.acks == nil {
-		s.acks = map[int64]waiter{}
+		s.acks = map[int64]expected{}
 	}
-	s.acks[id] = w
+	s.acks[id] = x
 	return id, nil
 }
 
-// unexpect forgets a pending ack.
-func (s *Socket) unexpect(id int64, w waiter) {
+// unexpect forgets a pending ack, and reports whether it was pending.
+func (s *Socket) unexpect(id int64, w Waiter) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.acks[id] == w {
+	pending := s.acks[id].w == w
+	if pending {
 		delete(s.acks, id)
 	}
+	return pending
 }
 
 // outcome is an ack, or why there is none.
@@ -93,11 +140,10 @@ type outcome struct {
 	err    error
 }
 
-// outcomes is a waiter that passes on to a channel with room for all.
+// outcomes is a Waiter that passes on to a channel with room for all.
 type outcomes chan outcome
 
-func (c outcomes) ack(s *Socket, args Args)  { c <- outcome{s, args, nil} }
-func (c outcomes) fail(s *Socket, err error) { c <- outcome{s, Args{}, err} }
+func (c outcomes) Acked(s *Socket, args Args, err error) { c <- outcome{s, args, err} }
 
 // Call sends an event and waits for the client's ack, until ctx ends: its
 // deadline is the ack's timeout (Config.AckTimeout if there is none). A
@@ -105,7 +151,7 @@ func (c outcomes) fail(s *Socket, err error) { c <- outcome{s, Args{}, err} }
 // ErrTooManyAcks, or says why the event can't be sent.
 func (s *Socket) Call(ctx context.Context, event string, args ...any) (*Answer, error) {
 	c := make(outcomes, 1)
-	id, err := s.expect(-1, c)
+	id, err := s.expect(-1, expected{w: c})
 	if err != nil {
 		return nil, err
 	}
@@ -136,53 +182,43 @@ func (s *Socket) Call(ctx context.Context, event string, args ...any) (*Answer, 
 // the error, in turn with the socket's handlers. The ack counts as pending until then
 // (Limits.PendingAcks). f isn't called if EmitAck fails.
 func (s *Socket) EmitAck(f func(*Answer, error), event string, args ...any) error {
-	_, err := s.ask(f, s.ns.reg.cfg.AckTimeout, event, args)
-	return err
-}
-
-// Ask is EmitAck without a time limit: for acks that say that work is done. cancel
-// forgets the ack; f isn't called after it, unless it is being called.
-func (s *Socket) Ask(f func(*Answer, error), event string, args ...any) (cancel func(), err error) {
-	return s.ask(f, 0, event, args)
-}
-
-// ask waits for an ack without a limit if timeout is zero.
-func (s *Socket) ask(f func(*Answer, error), timeout time.Duration, event string, args []any) (cancel func(), err error) {
 	w := &callback{s: s, f: f}
-	id, err := s.expect(-1, w)
+	id, err := s.expect(-1, expected{w: w})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if timeout > 0 {
+	if timeout := s.ns.reg.cfg.AckTimeout; timeout > 0 {
 		s.mu.Lock()
 		w.timer = time.AfterFunc(timeout, func() {
 			s.unexpect(id, w)
-			w.fail(s, ErrAckTimeout)
+			w.Acked(s, Args{}, ErrAckTimeout)
 		})
 		s.mu.Unlock()
 	}
 	if err := s.sendEvent(id, event, args); err != nil {
 		s.unexpect(id, w)
 		if w.forget() {
-			return nil, err
+			return err
 		}
 		// The socket has gone meanwhile, and f was called.
 	}
-	return func() {
-		s.unexpect(id, w)
-		w.forget()
-	}, nil
+	return nil
 }
 
-// callback is a waiter that runs f in the socket's mailbox, once.
+// callback is a Waiter that runs f in the socket's mailbox, once.
 type callback struct {
 	s     *Socket
 	f     func(*Answer, error)
 	timer *time.Timer
 }
 
-func (w *callback) ack(s *Socket, args Args)  { w.settle(&Answer{s.id, args}, nil) }
-func (w *callback) fail(s *Socket, err error) { w.settle(nil, err) }
+func (w *callback) Acked(s *Socket, args Args, err error) {
+	if err != nil {
+		w.settle(nil, err)
+	} else {
+		w.settle(&Answer{s.id, args}, nil)
+	}
+}
 
 // forget reports whether f was not called; it won't be then.
 func (w *callback) forget() bool {
@@ -213,13 +249,7 @@ func (w *callback) settle(a *Answer, err error) {
 	if timer != nil {
 		timer.Stop()
 	}
-	s.mail().put(func() {
-		s.mu.Lock()
-		s.callbacks--
-		s.mu.Unlock()
-		s.ns.report(s, s.ns.guard("ack callback", func() error { f(a, err); return nil }))
-	})
-	s.mail().start(s)
+	s.putCallback("ack callback", func() { f(a, err) })
 }
 
 // await tells the connection that a handler is about to wait for its client: what was

@@ -301,7 +301,7 @@ func (ns *Namespace) askLocal(op *adapters.Op) *question {
 		}
 		// The handler that asks may be one of this client's: see client.event.
 		s.client.waiting.Add(1)
-		if _, err := s.expect(q.id, q.outcomes); err != nil {
+		if _, err := s.expect(q.id, expected{w: q.outcomes}); err != nil {
 			q.outcomes <- outcome{s, Args{}, err}
 			q.sockets = append(q.sockets, s)
 			continue

@@ -63,15 +63,9 @@ func (e *Event) Ack(args ...any) error {
 func (e *Event) answer(args []any) error {
 	s, reg := e.Socket, e.Socket.ns.reg
 	if reg.cfg.Codec == parser.JSON {
-		packet, err := parser.EncodeAck(s.ns.name, e.id, args...)
-		if err == nil {
-			err = reg.checkAttachments(len(packet.Binary))
-		}
-		if err != nil {
-			return err
-		}
-		s.queue(newBatch(packet, false))
-		return nil
+		b := engine.NewSingle()
+		packet, err := parser.EncodeAck(b.Buffer(), s.ns.name, e.id, args...)
+		return s.queueDirect(b, packet, err)
 	}
 	data, err := parser.Marshal(args...)
 	if err == nil {

@@ -121,6 +121,13 @@ func (m *mailbox) start(s *Socket) {
 	}
 }
 
+// rests reports whether all is done that was put.
+func (m *mailbox) rests() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return !m.running && m.jobs == nil
+}
+
 // run works until the mailbox is empty. What handlers send to their own session meanwhile
 // is gathered, and written together.
 func (m *mailbox) run(s *Socket) {

@@ -53,7 +53,7 @@ type Socket struct {
 	mu      sync.Mutex
 	data    map[string]any
 	plain   map[string]struct{} // keys of data that is in the JSON form in which it was recovered
-	acks    map[int64]waiter
+	acks    map[int64]expected
 	nextAck uint32
 	early   *early // while connecting, with Config.HoldEarly
 	passed  bool   // with it: the middlewares have let the socket in; the mailbox's own
@@ -309,14 +309,25 @@ func (s *Socket) sendEvent(id int64, event string, args []any) error {
 		s.noteOutgoing(data)
 		return s.send(&parser.Packet{Type: parser.Event, Namespace: s.ns.name, ID: id, Payload: data})
 	}
-	e, err := parser.EncodeEvent(s.ns.name, id, event, args...)
+	b := engine.NewSingle()
+	e, err := parser.EncodeEvent(b.Buffer(), s.ns.name, id, event, args...)
+	return s.queueDirect(b, e, err)
+}
+
+// queueDirect queues what the parser has encoded, or failed to, into the buffer of b.
+func (s *Socket) queueDirect(b *engine.Batch, e parser.Encoded, err error) error {
 	if err == nil {
-		err = reg.checkAttachments(len(e.Binary))
+		err = s.ns.reg.checkAttachments(len(e.Binary))
 	}
-	if err != nil {
+	if err != nil || len(e.Binary) > 0 {
+		b.Release()
+		if err == nil {
+			s.queue(newBatch(e, false))
+		}
 		return err
 	}
-	s.queue(newBatch(e, false))
+	b.SetText(e.Text)
+	s.queue(b)
 	return nil
 }
 
@@ -480,8 +491,8 @@ func (s *Socket) close(reason string) {
 		s.leaveState(saved, keep)
 	}
 	s.life.end()
-	for _, w := range acks {
-		w.fail(s, ErrDisconnected)
+	for _, x := range acks {
+		x.w.Acked(s, Args{}, ErrDisconnected)
 	}
 	timer := time.AfterFunc(closingTime, s.abandon)
 	s.mail().put(func() {

@@ -26,7 +26,7 @@ func BenchmarkDecodeObjectEvent(b *testing.B) {
 func BenchmarkEncodeAck(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := EncodeAck("/", 12, "0123456789012345678901234567890123456789012345678901234567890123"); err != nil {
+		if _, err := EncodeAck(nil, "/", 12, "0123456789012345678901234567890123456789012345678901234567890123"); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -58,7 +58,7 @@ func BenchmarkBinaryEcho(b *testing.B) {
 		if err := p.Args().Decode(0, &arg); err != nil {
 			b.Fatal(err)
 		}
-		if e, err := EncodeAck("/", p.ID, arg); err != nil || &e.Binary[0][0] != &data[0] {
+		if e, err := EncodeAck(nil, "/", p.ID, arg); err != nil || &e.Binary[0][0] != &data[0] {
 			b.Fatal(err)
 		}
 	}

@@ -3,20 +3,23 @@ package parser
 import (
 	"encoding/json"
 	"reflect"
+	"slices"
 )
 
 // EncodeEvent is MarshalEvent and JSON.Encode in one step, for the packet of a
-// single receiver: it writes text once. id is NoID for an event that wants no ack.
-func EncodeEvent(namespace string, id int64, event string, args ...any) (Encoded, error) {
+// single receiver: it writes text once. Unless there are binary values, the text is
+// appended to dst. id is NoID for an event that wants no ack.
+func EncodeEvent(dst []byte, namespace string, id int64, event string, args ...any) (Encoded, error) {
 	if IsReserved(event) {
 		return Encoded{}, reservedError(event)
 	}
-	return encodeDirect(Event, namespace, id, event, args)
+	return encodeDirect(dst, Event, namespace, id, event, args)
 }
 
-// EncodeAck is Marshal and JSON.Encode in one step.
-func EncodeAck(namespace string, id int64, args ...any) (Encoded, error) {
-	return encodeDirect(Ack, namespace, id, "", args)
+// EncodeAck is Marshal and JSON.Encode in one step. Unless there are binary values, the text
+// is appended to dst.
+func EncodeAck(dst []byte, namespace string, id int64, args ...any) (Encoded, error) {
+	return encodeDirect(dst, Ack, namespace, id, "", args)
 }
 
 // AppendAck appends what EncodeAck makes of the value that v points to, without boxing it. It
@@ -46,11 +49,11 @@ func (e *encoder) pointed(v any) bool {
 	return p != nil && !p.holds && e.plainValue(p, value)
 }
 
-func encodeDirect(t Type, namespace string, id int64, event string, args []any) (Encoded, error) {
+func encodeDirect(dst []byte, t Type, namespace string, id int64, event string, args []any) (Encoded, error) {
 	if err := checkNamespace(namespace); err != nil {
 		return Encoded{}, err
 	}
-	e := encoder{dst: make([]byte, 0, headerLen(namespace)+6+len(event)+estimate(args))}
+	e := encoder{dst: slices.Grow(dst, headerLen(namespace)+6+len(event)+estimate(args))}
 	e.dst = appendHeader(e.dst, t, namespace, id, 0)
 	e.start = len(e.dst)
 	e.dst = append(e.dst, '[')

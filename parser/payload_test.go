@@ -145,7 +145,7 @@ func TestReservedNames(t *testing.T) {
 		if !errors.Is(err, ErrReserved) || err.Error() != `"`+name+`" is a reserved event name` {
 			t.Errorf("%s: %v", name, err)
 		}
-		if _, err := EncodeEvent("/", NoID, name); !errors.Is(err, ErrReserved) {
+		if _, err := EncodeEvent(nil, "/", NoID, name); !errors.Is(err, ErrReserved) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -200,14 +200,29 @@ func TestEncodeDirect(t *testing.T) {
 			t.Fatal(err)
 		}
 		want, _ := JSON.Encode(&Packet{Type: Event, Namespace: "/n", ID: 5, Payload: p})
-		if got, err := EncodeEvent("/n", 5, "e", args...); err != nil || !reflect.DeepEqual(got, want) {
+		if got, err := EncodeEvent(nil, "/n", 5, "e", args...); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("event %v: %q, want %q (%v)", args, got, want, err)
+		}
+		if got, err := EncodeEvent([]byte("x"), "/n", 5, "e", args...); err != nil || string(got.Text) != "x"+string(want.Text) && len(got.Binary) == 0 {
+			t.Errorf("event %v appended: %q, want %q (%v)", args, got.Text, want.Text, err)
 		}
 		p, _ = Marshal(args...)
 		want, _ = JSON.Encode(&Packet{Type: Ack, ID: 5, Payload: p})
-		if got, err := EncodeAck("/", 5, args...); err != nil || !reflect.DeepEqual(got, want) {
+		if got, err := EncodeAck(nil, "/", 5, args...); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("ack %v: %q, want %q (%v)", args, got, want, err)
 		}
+	}
+}
+
+type byItself string
+
+func (v byItself) AppendValue(dst []byte) []byte { return append(dst, v...) }
+
+func TestAppender(t *testing.T) {
+	v := byItself(`{"a":1}`)
+	if p, err := Marshal(v, []any{v, []byte{1}}, map[string]any{"v": v}); err != nil ||
+		string(p.JSON) != `[{"a":1},[{"a":1},{"_placeholder":true,"num":0}],{"v":{"a":1}}]` {
+		t.Errorf("%s %v", p.JSON, err)
 	}
 }
 
@@ -237,7 +252,7 @@ func TestAppendAck(t *testing.T) {
 		if ok == test.left {
 			t.Errorf("%#v: done %v", test.v, ok)
 		}
-		want, err := EncodeAck("/n", 5, test.v)
+		want, err := EncodeAck(nil, "/n", 5, test.v)
 		if ok && (err != nil || string(text) != "x"+string(want.Text)) {
 			t.Errorf("%#v: %q, want %q (%v)", test.v, text, want.Text, err)
 		}

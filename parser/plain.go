@@ -13,7 +13,7 @@ import (
 )
 
 // Plain types are those that consist of nothing but structs, slices, maps with
-// string keys, strings, numbers, booleans and any. Their values are
+// string keys, strings, numbers, booleans, any and json.RawMessage. Their values are
 // decoded and encoded here, by a plan made once for each type, at a quarter of what
 // the library costs (BenchmarkObject). Whatever isn't quite usual, in the type or in the value, is left to
 // the library, so that it alone decides what happens then.
@@ -24,13 +24,14 @@ type plan struct {
 	typ    reflect.Type
 	elem   *plan   // of a slice, map or pointer
 	fields []field // of a struct
-	holds  bool    // an any is somewhere in it: not for encoding, since it may hold anything
+	raw    bool    // it is a json.RawMessage
+	holds  bool    // an any or a json.RawMessage is somewhere in it: not for encoding, since it may hold anything
 }
 
 type field struct {
 	name      string
 	quoted    string // `"name":`
-	index     int
+	index     []int  // more than one number if it is an embedded struct's
 	omitEmpty bool
 	plan      *plan
 }
@@ -39,6 +40,7 @@ var (
 	unmarshalerType     = reflect.TypeFor[json.Unmarshaler]()
 	textUnmarshalerType = reflect.TypeFor[encoding.TextUnmarshaler]()
 	numberType          = reflect.TypeFor[json.Number]()
+	rawType             = reflect.TypeFor[json.RawMessage]()
 	plans               sync.Map // reflect.Type -> *plan; nil: not plain
 )
 
@@ -54,6 +56,9 @@ func planOf(t reflect.Type) *plan {
 
 // makePlan makes the plan of a type that is part of those in within.
 func makePlan(t reflect.Type, within []reflect.Type) *plan {
+	if t == rawType {
+		return &plan{kind: reflect.Slice, typ: t, raw: true, holds: true}
+	}
 	if slices.Contains(within, t) || t == numberType || opaque(t) {
 		return nil // it holds itself, or has ways of its own
 	}
@@ -99,7 +104,20 @@ func (p *plan) addFields(within []reflect.Type) *plan {
 		tag, tagged := sf.Tag.Lookup("json")
 		switch {
 		case sf.Anonymous:
-			return nil
+			if tagged || sf.Type.Kind() != reflect.Struct {
+				return nil
+			}
+			in := makePlan(sf.Type, within)
+			if in == nil {
+				return nil
+			}
+			for _, f := range in.fields {
+				f.index = append([]int{i}, f.index...)
+				if !p.add(f) {
+					return nil
+				}
+			}
+			continue
 		case !sf.IsExported() || tag == "-":
 			continue
 		}
@@ -107,19 +125,25 @@ func (p *plan) addFields(within []reflect.Type) *plan {
 		if !tagged || name == "" {
 			name = sf.Name
 		}
-		quoted := string(AppendString(nil, name)) + ":"
-		f := field{name: name, quoted: quoted, index: i, omitEmpty: options == "omitempty"}
-		if options != "" && !f.omitEmpty || strings.ContainsFunc(name, unusual) ||
-			slices.ContainsFunc(p.fields, func(o field) bool { return strings.EqualFold(o.name, name) }) {
+		f := field{name: name, quoted: string(AppendString(nil, name)) + ":", index: []int{i}, omitEmpty: options == "omitempty"}
+		if options != "" && !f.omitEmpty || strings.ContainsFunc(name, unusual) {
 			return nil
 		}
-		if f.plan = makePlan(sf.Type, within); f.plan == nil {
+		if f.plan = makePlan(sf.Type, within); f.plan == nil || !p.add(f) {
 			return nil
 		}
-		p.holds = p.holds || f.plan.holds
-		p.fields = append(p.fields, f)
 	}
 	return p
+}
+
+// add adds a field, unless there is one of this name.
+func (p *plan) add(f field) bool {
+	if slices.ContainsFunc(p.fields, func(o field) bool { return strings.EqualFold(o.name, f.name) }) {
+		return false
+	}
+	p.holds = p.holds || f.plan.holds
+	p.fields = append(p.fields, f)
+	return true
 }
 
 // unusual reports whether a character in a field's name is the library's business.
@@ -215,6 +239,12 @@ func (r *plainReader) null(c byte) bool {
 // library should see.
 func (r *plainReader) value(p *plan, v reflect.Value) bool {
 	c := r.space()
+	if p.raw {
+		start := r.i
+		r.skip()
+		v.SetBytes(slices.Clone(r.text[start:r.i]))
+		return true
+	}
 	if r.null(c) {
 		switch p.kind {
 		case reflect.Slice, reflect.Map, reflect.Pointer, reflect.Interface:
@@ -327,13 +357,13 @@ func (r *plainReader) object(p *plan, v reflect.Value) bool {
 				next = 0
 			}
 			if f.name == string(key) {
-				return r.value(f.plan, v.Field(f.index))
+				return r.value(f.plan, v.FieldByIndex(f.index))
 			}
 		}
 		// The library also takes names that differ in case only.
 		for i := range p.fields {
 			if f := &p.fields[i]; strings.EqualFold(f.name, string(key)) {
-				return r.value(f.plan, v.Field(f.index))
+				return r.value(f.plan, v.FieldByIndex(f.index))
 			}
 		}
 		r.skip()
@@ -537,7 +567,7 @@ func (e *encoder) plainStruct(p *plan, v reflect.Value) bool {
 	open := byte('{')
 	for i := range p.fields {
 		f := &p.fields[i]
-		fv := v.Field(f.index)
+		fv := v.FieldByIndex(f.index)
 		if f.omitEmpty && empty(fv) {
 			continue
 		}

@@ -50,8 +50,23 @@ type (
 		A int `json:"x"`
 		B int `json:"X"`
 	}
-	embedding struct{ plainUser }
+	embeddedPointer struct{ *plainUser }
+	embeddedTwice   struct {
+		plainUser
+		Name string `json:"name"`
+	}
 )
+
+type plainEmbedding struct {
+	List []plainRaw `json:"list"`
+	plainRaw
+	plainUser
+}
+
+type plainRaw struct {
+	Data json.RawMessage  `json:"data"`
+	More *json.RawMessage `json:"more"`
+}
 
 func (t textual) MarshalText() ([]byte, error)  { return []byte("<" + t.s + ">"), nil }
 func (t *textual) UnmarshalText(b []byte) error { t.s = string(b); return nil }
@@ -64,8 +79,8 @@ func TestWhatIsPlain(t *testing.T) {
 		{plainObject{}, true}, {plainLoose{}, true}, {[]plainUser{}, true}, {map[string]float64{}, true},
 		{new(*int), true}, {[]any{}, true},
 		{ownJSON{}, false}, {ownText{}, false}, {recursive{}, false}, {quotedField{}, false},
-		{doubled{}, false}, {embedding{}, false}, {json.Number(""), false}, {[]byte{}, false},
-		{map[int]string{}, false}, {[2]int{}, false}, {float32(0), false}, {json.RawMessage{}, false},
+		{doubled{}, false}, {embeddedPointer{}, false}, {embeddedTwice{}, false}, {json.Number(""), false}, {[]byte{}, false},
+		{map[int]string{}, false}, {[2]int{}, false}, {float32(0), false}, {plainEmbedding{}, true}, {json.RawMessage{}, true},
 		{time.Time{}, false}, {struct{ F func() }{}, false}, {new(chan int), false},
 	} {
 		if got := planOf(reflect.TypeOf(test.v)) != nil; got != test.plain {
@@ -87,6 +102,8 @@ var plainSeeds = []string{
 	`{"id":1,"id":2,"tags":["a"],"tags":["b","c"],"next":{"name":"a"},"next":{"admin":true},"by":{"a":1},"by":{"b":2}}`,
 	`{"any":{"a":[1,"x",null,true,{"b":{}}]},"map":{"k":1e400},"list":[1,2.5,"z",[]],"N":-2147483648}`,
 	`{"any":1,"any":[2],"map":{"a":1},"map":{"b":2}}`, `{"any":null,"map":null,"list":null}`, `{"list":{}}`,
+	`{"data":{"a":[1, 2]},"more" : "\\u00e9]" ,"name":"embedded","list":[{"data":null,"more":null},{"data":-1.5,"data":[ ]},{"data" : true }],"admin":true}`,
+	`{"data":"","more":[[{}],"}"],"DATA":{"\"}":1}}`, `{"name":1,"data":1}`,
 	`[{"name":"a"},{"name":"b","admin":true},null]`, `{"a":1,"b":2.5}`, `[[1,2],[3]]`, "{\"N\" :\t1 , \"list\" : [ 1 ,\n2 ] }",
 }
 
@@ -128,6 +145,8 @@ func samePlains(t *testing.T, raw []byte) {
 	samePlain[plainObject](t, raw)
 	samePlain[*plainObject](t, raw)
 	samePlain[plainLoose](t, raw)
+	samePlain[plainEmbedding](t, raw)
+	samePlain[[]json.RawMessage](t, raw)
 	samePlain[[]plainUser](t, raw)
 	samePlain[map[string]float64](t, raw)
 	samePlain[map[string]any](t, raw)

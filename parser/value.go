@@ -127,10 +127,18 @@ func (e *encoder) value(v any, depth int) error {
 		return e.slice(v, depth)
 	case map[string]any:
 		return e.object(v, depth)
+	case Appender:
+		e.dst = v.AppendValue(e.dst)
 	default:
 		return e.other(v)
 	}
 	return nil
+}
+
+// Appender is a value that writes itself, for those of which there are many.
+type Appender interface {
+	// AppendValue appends the value's JSON, which isn't checked and holds no binary values.
+	AppendValue(dst []byte) []byte
 }
 
 // binary writes a placeholder for data.

@@ -18,6 +18,7 @@ type (
 	ServerEvent  = namespaces.ServerEvent  // what another node sent, for Namespace.HandleServer
 	Args         = namespaces.Args         // arguments, decoded on demand
 	Answer       = namespaces.Answer       // a client's ack
+	Waiter       = namespaces.Waiter       // for Socket.Expect
 	RoomChange   = namespaces.RoomChange   // for Namespace.OnRoom
 	Error        = namespaces.Error        // one that clients get to see
 	DecodeError  = namespaces.DecodeError  // an argument that doesn't fit its handler

@@ -133,3 +133,23 @@ func TestInboxThatCantBeOpenedAgain(t *testing.T) {
 		ada.must("inbox:open", m{})
 	})
 }
+
+// TestAckBehindSettle: acks of a client aren't taken before what it has sent before them.
+func TestAckBehindSettle(t *testing.T) {
+	run(t, queueapi.Config{}, func(t *testing.T, b *bench) {
+		w := b.client("w")
+		w.must("queue:consume", m{"queue": "q", "prefetch": 4})
+		for range 4 {
+			w.Emit("queue:publish", m{"queue": "q", "data": 1})
+		}
+		for range 4 {
+			e, v := w.message("queue:message")
+			w.Emit("queue:settle", m{"reject": []m{{"r": v.R}}})
+			e.Ack()
+		}
+		synctest.Wait()
+		if st, err := b.broker.Stats(t.Context(), "q"); err != nil || st.Dead != 4 || st.Acked != 0 {
+			t.Errorf("%+v %v", st, err)
+		}
+	})
+}

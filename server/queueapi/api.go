@@ -90,9 +90,9 @@ func Open(ns *server.Namespace, cfg Config) *API {
 		"inbox:close":       (*call).inboxClose,
 	} {
 		ns.Handle(event, func(ctx context.Context, e *server.Event) error {
-			patience := &patience{parent: ctx, s: e.Socket}
-			defer patience.end()
-			c := &call{ctx: patience, api: a, e: e, s: e.Socket, client: a.broker.As(cfg.Principal(e.Socket))}
+			c := &call{patience: patience{parent: ctx, s: e.Socket}, api: a, e: e, s: e.Socket, client: *a.broker.As(cfg.Principal(e.Socket))}
+			c.ctx = &c.patience
+			defer c.patience.end()
 			if err := handle(c); err != nil {
 				c.fail(err)
 			}
@@ -156,11 +156,12 @@ func SocketOf(ctx context.Context) *server.Socket {
 
 // call is one request of a client.
 type call struct {
-	ctx    context.Context
-	api    *API
-	e      *server.Event
-	s      *server.Socket
-	client *queues.Client // as the socket's principal
+	ctx      context.Context // patience
+	patience patience
+	api      *API
+	e        *server.Event
+	s        *server.Socket
+	client   queues.Client // as the socket's principal
 }
 
 // decode decodes the request's object.

@@ -33,9 +33,11 @@ type consumer struct {
 
 // parcel is one event that the client has to ack, with a message or a batch in it.
 type parcel struct {
+	to       *consumer
 	messages []*queues.Message
-	cancel   func() // forgets the ack; nil until the event was sent
-	dropped  bool   // nothing in it is the client's any more
+	ack      int64 // id of the ack
+	asked    bool  // the event was sent
+	dropped  bool  // nothing in it is the client's any more
 }
 
 // Limits of a batch.
@@ -138,12 +140,12 @@ func (c *call) consume() error {
 
 // deliver sends messages to the client. It doesn't block.
 func (n *consumer) deliver(ms []*queues.Message) {
-	var parcels []*parcel
+	var few [8]*parcel
+	parcels := few[:0]
 	n.mu.Lock()
 	if n.batch == 0 {
-		parcels = make([]*parcel, len(ms))
 		for i := range ms {
-			parcels[i] = n.pack(ms[i : i+1 : i+1])
+			parcels = append(parcels, n.pack(ms[i:i+1:i+1]))
 		}
 		ms = nil
 	}
@@ -165,7 +167,7 @@ func (n *consumer) deliver(ms []*queues.Message) {
 
 // pack makes a parcel that the client has to answer. The consumer is locked.
 func (n *consumer) pack(ms []*queues.Message) *parcel {
-	pc := &parcel{messages: ms}
+	pc := &parcel{to: n, messages: ms}
 	if !n.once && !n.closed {
 		for _, m := range ms {
 			n.pending[m.Ref()] = pc
@@ -218,11 +220,11 @@ func (n *consumer) send(pc *parcel) {
 	}
 	var data any
 	if n.batch == 0 {
-		data = n.outgoing(ms[0])
+		data = argument((*message)(ms[0]), ms[0].Payload)
 	} else {
 		list := make([]any, len(ms))
 		for i, m := range ms {
-			list[i] = n.outgoing(m)
+			list[i] = argument((*message)(m), m.Payload)
 		}
 		data = list
 	}
@@ -233,20 +235,17 @@ func (n *consumer) send(pc *parcel) {
 		}
 		return
 	}
-	cancel, err := s.Ask(func(a *server.Answer, err error) {
-		if err == nil { // else the socket has gone, and the consumer is closed
-			n.acked(pc, a)
-		}
-	}, n.event, data)
+	id, err := s.Expect(pc, n.event, data)
+	if err != nil {
+		n.undeliverable(ms, err)
+		return
+	}
 	n.mu.Lock()
-	pc.cancel = cancel
+	pc.ack, pc.asked = id, true
 	dropped := pc.dropped
 	n.mu.Unlock()
-	switch {
-	case err != nil:
-		n.undeliverable(ms, err)
-	case dropped:
-		cancel()
+	if dropped {
+		s.Unexpect(id, pc)
 	}
 }
 
@@ -268,9 +267,11 @@ func (n *consumer) undeliverable(ms []*queues.Message, err error) {
 	}
 }
 
-// outgoing is a message as the client gets it.
-func (n *consumer) outgoing(m *queues.Message) parser.Payload {
-	o := newObject(len(m.Payload.JSON))
+// message writes itself as the client gets it.
+type message queues.Message
+
+func (m *message) AppendValue(dst []byte) []byte {
+	o := newObject(dst, len(m.Payload.JSON))
 	o.number("at", m.Stored.UnixMilli())
 	o.number("attempt", int64(m.Attempt))
 	o.data("data", m.Payload)
@@ -285,13 +286,13 @@ func (n *consumer) outgoing(m *queues.Message) parser.Payload {
 	if m.Receipt != "" {
 		o.text("r", m.Receipt)
 	}
-	return o.with(m.Payload)
+	return o.end()
 }
 
 // forget drops what the client isn't asked about any more, and the acks that
 // nobody waits for then. Acks that were never sent would fill the socket's table.
 func (n *consumer) forget(ms []*queues.Message) {
-	var cancels []func()
+	var unasked []*parcel
 	n.mu.Lock()
 	for _, m := range ms {
 		pc := n.pending[m.Ref()]
@@ -302,13 +303,13 @@ func (n *consumer) forget(ms []*queues.Message) {
 		if len(n.still(pc)) > 0 {
 			continue
 		}
-		if pc.dropped = true; pc.cancel != nil {
-			cancels = append(cancels, pc.cancel)
+		if pc.dropped = true; pc.asked {
+			unasked = append(unasked, pc)
 		}
 	}
 	n.mu.Unlock()
-	for _, cancel := range cancels {
-		cancel()
+	for _, pc := range unasked {
+		n.peer.s.Unexpect(pc.ack, pc)
 	}
 	n.drained()
 }

@@ -9,7 +9,6 @@ import (
 	"regexp"
 	"sync"
 
-	"github.com/roomcast/roomcast/parser"
 	"github.com/roomcast/roomcast/queues"
 	"github.com/roomcast/roomcast/server"
 )
@@ -18,17 +17,22 @@ import (
 type inbox struct {
 	peer *peer
 	box  *queues.Inbox
-	out  outbox[letter]
+	out  outbox[*letter]
 
 	mu      sync.Mutex
-	pending map[uint64]func() // by number: forgets the ack; nil until the event was sent
+	pending map[uint64]*letter // by number
 	closed  bool
 }
 
-// letter is an entry on its way to the client, or word of entries that were lost.
+// letter is an entry that the client has to ack, or word of entries that were lost.
 type letter struct {
+	of       *inbox
 	entry    *queues.InboxMessage // nil: lost
 	from, to uint64
+
+	// Guarded by the inbox's lock.
+	ack   int64 // id of the ack
+	asked bool  // the event was sent
 }
 
 // Entry is an entry for inboxes or a topic, as clients and the HTTP API write it.
@@ -170,8 +174,8 @@ func (c *call) inboxOpen() error {
 		return err
 	}
 	defer unreserve()
-	n := &inbox{peer: p, pending: map[uint64]func(){}}
-	n.out = outbox[letter]{peer: p, send: n.send}
+	n := &inbox{peer: p, pending: map[uint64]*letter{}}
+	n.out = outbox[*letter]{peer: p, send: n.send}
 	cfg := queues.InboxConfig{
 		Window: in.Prefetch, Mirror: in.Mirror,
 		Deliver: n.deliver, Gap: n.lost, Open: p.open, Closed: n.ended,
@@ -219,57 +223,43 @@ func (c *call) own(name string) string {
 
 // deliver sends entries to the client. It doesn't block.
 func (n *inbox) deliver(ms []*queues.InboxMessage) {
-	letters := make([]letter, len(ms))
+	letters := make([]*letter, len(ms))
 	n.mu.Lock()
 	for i, m := range ms {
-		letters[i] = letter{entry: m}
-		n.pending[m.Seq] = nil
+		letters[i] = &letter{of: n, entry: m}
+		n.pending[m.Seq] = letters[i]
 	}
 	n.mu.Unlock()
 	n.out.post(letters...)
 }
 
 // lost tells the client of entries that were lost, behind those that come before them.
-func (n *inbox) lost(from, to uint64) { n.out.post(letter{from: from, to: to}) }
+func (n *inbox) lost(from, to uint64) { n.out.post(&letter{from: from, to: to}) }
 
 // send sends one event, unless the inbox was closed or the entry acknowledged meanwhile.
-func (n *inbox) send(l letter) {
+func (n *inbox) send(l *letter) {
 	if l.entry == nil {
 		n.gap(l.from, l.to)
 		return
 	}
 	seq := l.entry.Seq
 	n.mu.Lock()
-	_, asked := n.pending[seq]
-	asked = asked && !n.closed
+	wanted := n.pending[seq] == l && !n.closed
 	n.mu.Unlock()
-	if !asked {
+	if !wanted {
 		return
 	}
-	cancel, err := n.peer.s.Ask(func(_ *server.Answer, err error) {
-		if err != nil {
-			return // the socket has gone, and the inbox is closed
-		}
-		n.mu.Lock()
-		_, asked := n.pending[seq]
-		delete(n.pending, seq)
-		n.mu.Unlock()
-		if asked {
-			n.box.Ack(seq)
-		}
-	}, "inbox:message", n.outgoing(l.entry))
+	s := n.peer.s
+	id, err := s.Expect(l, "inbox:message", argument((*entry)(l.entry), l.entry.Payload))
 	n.mu.Lock()
-	_, asked = n.pending[seq]
-	if asked && err == nil {
-		n.pending[seq] = cancel
-	}
-	if err != nil {
+	wanted = n.pending[seq] == l
+	if l.ack, l.asked = id, err == nil; err != nil {
 		delete(n.pending, seq)
 	}
 	n.mu.Unlock()
 	switch {
-	case err == nil && !asked:
-		cancel()
+	case err == nil && !wanted:
+		s.Unexpect(id, l)
 	case errors.Is(err, server.ErrTooManyAcks):
 		n.ended(queues.ErrRateLimited)
 		go n.close(context.Background()) // it asks the store
@@ -281,21 +271,41 @@ func (n *inbox) send(l letter) {
 	}
 }
 
-func (n *inbox) outgoing(m *queues.InboxMessage) parser.Payload {
-	o := newObject(len(m.Payload.JSON))
-	o.number("at", m.Stored.UnixMilli())
-	o.data("data", m.Payload)
-	o.number("epoch", int64(m.Epoch))
-	o.headers(m.Headers)
-	if m.ID != "" {
-		o.text("id", m.ID)
+// Acked acknowledges the entry.
+func (l *letter) Acked(_ *server.Socket, _ server.Args, err error) {
+	if err != nil {
+		return // the socket has gone, and the inbox is closed
 	}
-	o.text("inbox", m.Inbox)
-	o.number("seq", int64(m.Seq))
-	if m.Topic != "" {
-		o.text("topic", m.Topic)
+	n, seq := l.of, l.entry.Seq
+	n.mu.Lock()
+	wanted := n.pending[seq] == l
+	if wanted {
+		delete(n.pending, seq)
 	}
-	return o.with(m.Payload)
+	n.mu.Unlock()
+	if wanted {
+		n.box.Ack(seq)
+	}
+}
+
+// entry writes itself as the client gets it.
+type entry queues.InboxMessage
+
+func (e *entry) AppendValue(dst []byte) []byte {
+	o := newObject(dst, len(e.Payload.JSON))
+	o.number("at", e.Stored.UnixMilli())
+	o.data("data", e.Payload)
+	o.number("epoch", int64(e.Epoch))
+	o.headers(e.Headers)
+	if e.ID != "" {
+		o.text("id", e.ID)
+	}
+	o.text("inbox", e.Inbox)
+	o.number("seq", int64(e.Seq))
+	if e.Topic != "" {
+		o.text("topic", e.Topic)
+	}
+	return o.end()
 }
 
 // gap tells the client of entries that were lost.
@@ -340,14 +350,14 @@ func (n *inbox) close(ctx context.Context) {
 
 // forget drops the acks up to a number; last says that no more are asked for.
 func (n *inbox) forget(upTo uint64, last bool) {
-	var cancels []func()
+	var unasked []*letter
 	n.mu.Lock()
 	n.closed = n.closed || last
-	for seq, cancel := range n.pending {
+	for seq, l := range n.pending {
 		if seq <= upTo {
 			delete(n.pending, seq)
-			if cancel != nil {
-				cancels = append(cancels, cancel)
+			if l.asked {
+				unasked = append(unasked, l)
 			}
 		}
 	}
@@ -355,8 +365,8 @@ func (n *inbox) forget(upTo uint64, last bool) {
 	if last {
 		n.out.close()
 	}
-	for _, cancel := range cancels {
-		cancel()
+	for _, l := range unasked {
+		n.peer.s.Unexpect(l.ack, l)
 	}
 }
 

@@ -55,15 +55,14 @@ type Drafts struct {
 
 // All returns the messages for the broker; many says that the answer is to be a list.
 func (d *Drafts) All(data func(json.RawMessage) (queues.Payload, error)) (drafts []*queues.Draft, many bool) {
-	list := d.Messages
-	if many = list != nil; !many {
-		list = []Draft{d.Draft}
+	if d.Messages == nil {
+		return []*queues.Draft{d.Draft.Message(data)}, false
 	}
-	drafts = make([]*queues.Draft, len(list))
-	for i := range list {
-		drafts[i] = list[i].Message(data)
+	drafts = make([]*queues.Draft, len(d.Messages))
+	for i := range d.Messages {
+		drafts[i] = d.Messages[i].Message(data)
 	}
-	return drafts, many
+	return drafts, true
 }
 
 // ResultsOf is the answer to Drafts.

@@ -43,17 +43,33 @@ func retry(ms *float64) time.Duration {
 	return time.Duration(min(*ms, 1e12) * float64(time.Millisecond))
 }
 
-// acked settles what was in a parcel by what the client has acked with.
-func (n *consumer) acked(pc *parcel, a *server.Answer) {
-	var v verdict
-	err := a.Decode(&v)
+// Acked settles what is in the parcel by what the client has acked with.
+func (pc *parcel) Acked(_ *server.Socket, args server.Args, err error) {
+	if err != nil {
+		return // the socket has gone, and the consumer is closed
+	}
+	n := pc.to
 	n.mu.Lock()
 	ms := n.still(pc)
 	for _, m := range ms {
 		delete(n.pending, m.Ref())
 	}
 	n.mu.Unlock()
+	if args.Len() == 0 { // most often
+		for _, m := range ms {
+			n.queue.Settle(m, queues.Ack, 0, "", nil)
+		}
+	} else {
+		n.settle(ms, args)
+	}
+	n.drained()
+}
+
+// settle settles messages by the verdict in an ack.
+func (n *consumer) settle(ms []*queues.Message, args server.Args) {
+	var v verdict
 	settlements := make([]queues.Settled, len(ms))
+	err := (&server.Answer{Args: args}).Decode(&v)
 	if err == nil {
 		err = v.apply(ms, settlements)
 	}
@@ -64,7 +80,6 @@ func (n *consumer) acked(pc *parcel, a *server.Answer) {
 		}
 		n.queue.Settle(m, s.Outcome, s.Delay, s.Error, nil)
 	}
-	n.drained()
 }
 
 // apply says what becomes of each message.

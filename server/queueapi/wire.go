@@ -11,13 +11,18 @@ import (
 
 // object is a JSON object that is written by hand: messages are many, and a map of their members
 // would cost more than all else that is done with them here.
-type object struct{ b []byte }
+type object struct {
+	b     []byte
+	start int
+}
 
-// newObject returns one with room for members of a size beside the usual ones.
-func newObject(size int) object { return object{append(make([]byte, 0, size+256), '{')} }
+// newObject begins one behind what is in dst, with room for members of a size beside the usual ones.
+func newObject(dst []byte, size int) object {
+	return object{append(slices.Grow(dst, size+256), '{'), len(dst)}
+}
 
 func (o *object) name(name string) {
-	if len(o.b) > 1 {
+	if len(o.b) > o.start+1 {
 		o.b = append(o.b, ',')
 	}
 	o.b = append(append(append(o.b, '"'), name...), `":`...)
@@ -33,7 +38,7 @@ func (o *object) number(name string, v int64) {
 	o.b = strconv.AppendInt(o.b, v, 10)
 }
 
-// data writes the JSON of a payload, whose attachments are those of the whole object then.
+// data writes the JSON of a payload, whose attachments are those of the whole object.
 func (o *object) data(name string, p queues.Payload) {
 	o.name(name)
 	if p.JSON == nil {
@@ -48,18 +53,22 @@ func (o *object) headers(headers map[string]string) {
 		return
 	}
 	o.name("headers")
-	in := newObject(0)
+	comma := byte('{')
 	for _, k := range slices.Sorted(maps.Keys(headers)) {
-		if len(in.b) > 1 {
-			in.b = append(in.b, ',')
-		}
-		in.b = append(parser.AppendString(in.b, k), ':')
-		in.b = parser.AppendString(in.b, headers[k])
+		o.b = append(parser.AppendString(append(o.b, comma), k), ':')
+		o.b = parser.AppendString(o.b, headers[k])
+		comma = ','
 	}
-	o.b = append(append(o.b, in.b...), '}')
+	o.b = append(o.b, '}')
 }
 
-// with returns the object as data with the attachments of its payload.
-func (o *object) with(p queues.Payload) parser.Payload {
-	return parser.Payload{JSON: append(o.b, '}'), Attachments: p.Attachments}
+// end returns what newObject was given, with the object behind it.
+func (o *object) end() []byte { return append(o.b, '}') }
+
+// argument is what writes an object as an argument of an event, with the attachments of its payload.
+func argument(v parser.Appender, p queues.Payload) any {
+	if len(p.Attachments) == 0 {
+		return v
+	}
+	return parser.Payload{JSON: v.AppendValue(nil), Attachments: p.Attachments}
 }

@@ -24,17 +24,17 @@ func TestObjectsLookLikeMaps(t *testing.T) {
 	}
 	e := &queues.InboxMessage{Inbox: "in", Epoch: 5, Seq: 7, ID: "id", Topic: "t", Headers: headers, Payload: p, Stored: at}
 	for _, c := range []struct {
-		got  parser.Payload
+		got  any
 		want map[string]any
 	}{
-		{(*consumer)(nil).outgoing(m), map[string]any{
+		{argument((*message)(m), p), map[string]any{
 			"queue": "q", "id": "i\"d", "key": "k", "headers": headers, "data": data, "at": at.UnixMilli(), "attempt": 2,
 			"fence": uint64(1 << 52), "leaseMs": 30000, "r": "r",
 		}},
-		{(*consumer)(nil).outgoing(&queues.Message{Queue: "q", Payload: queues.Payload{JSON: []byte("1")}, Stored: at}), map[string]any{
+		{(*message)(&queues.Message{Queue: "q", Payload: queues.Payload{JSON: []byte("1")}, Stored: at}), map[string]any{
 			"queue": "q", "id": "", "data": 1, "at": at.UnixMilli(), "attempt": 0, "fence": 0, "leaseMs": 0,
 		}},
-		{(*inbox)(nil).outgoing(e), map[string]any{
+		{argument((*entry)(e), p), map[string]any{
 			"inbox": "in", "epoch": 5, "seq": 7, "id": "id", "topic": "t", "headers": headers, "data": data, "at": at.UnixMilli(),
 		}},
 	} {
@@ -70,8 +70,9 @@ func BenchmarkOutgoing(b *testing.B) {
 		Lease: 30 * time.Second, Receipt: "AQIDBAUGBwgJCgsMDQ4PEA",
 	}
 	b.ReportAllocs()
+	buf := make([]byte, 0, 1024)
 	for b.Loop() {
-		if _, err := parser.MarshalEvent("queue:message", (*consumer)(nil).outgoing(m)); err != nil {
+		if _, err := parser.EncodeEvent(buf, "/", 1, "queue:message", argument((*message)(m), m.Payload)); err != nil {
 			b.Fatal(err)
 		}
 	}
