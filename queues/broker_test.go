@@ -289,6 +289,48 @@ func TestLeasesAreRenewedWhileTheConsumerIsAlive(t *testing.T) {
 	})
 }
 
+// Somebody else has got the message, since the lease was over by the store's clock: whoever had it is told with the next renewal.
+func TestLostToAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := memqueue.New(memqueue.Config{})
+		n1, n2 := start(t, store, queues.BrokerConfig{Node: "n1"}), start(t, store, queues.BrokerConfig{})
+		n1.queue("q", queues.Config{})
+		n1.publish("q", "a")
+		w1 := n1.worker("q", queues.ConsumerConfig{})
+		old := w1.expect("a")[0]
+		if _, err := store.Release(t.Context(), "q", "n1", nil); err != nil { // as if it had been lost
+			t.Fatal(err)
+		}
+		w2 := n2.worker("q", queues.ConsumerConfig{})
+		m := w2.expect("a")[0]
+		time.Sleep(11 * time.Second)
+		w1.expectRevoked("a lost")
+		expectCode(t, n1.Client.Settle(t.Context(), queues.Settled{Receipt: old.Receipt, Outcome: queues.Ack})[0], queues.CodeSuperseded)
+		w2.ack(m)
+	})
+}
+
+// All leases of a node are renewed with one call for each queue, every third of a lease.
+func TestRenewalsGoTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &counting{Store: memqueue.New(memqueue.Config{})}
+		n := start(t, store, queues.BrokerConfig{})
+		for _, queue := range []string{"q", "r"} {
+			n.queue(queue, queues.Config{})
+			for i := range 20 {
+				n.worker(queue, queues.ConsumerConfig{Prefetch: 3})
+				n.publish(queue, fmt.Sprint(i), fmt.Sprint(i), fmt.Sprint(i))
+			}
+		}
+		n.counts("q", "ready 0 scheduled 0 leased 60 blocked 0 dead 0")
+		time.Sleep(101 * time.Second)
+		n.counts("r", "ready 0 scheduled 0 leased 60 blocked 0 dead 0")
+		if got := store.extends.Load(); got < 2*9 || got > 2*10 {
+			t.Errorf("%d renewals of two queues in ten thirds of a lease", got)
+		}
+	})
+}
+
 func TestMaxProcessing(t *testing.T) {
 	run(t, queues.BrokerConfig{}, func(t *testing.T, n *node) {
 		n.queue("q", queues.Config{MaxProcessing: time.Minute, BackoffBase: time.Hour})
@@ -840,8 +882,14 @@ func TestIdleBrokerAsksSeldom(t *testing.T) {
 
 type counting struct {
 	queues.Store
-	claims atomic.Int64
-	most   atomic.Int64 // messages that came with one
+	claims  atomic.Int64
+	most    atomic.Int64 // messages that came with one
+	extends atomic.Int64
+}
+
+func (c *counting) Extend(ctx context.Context, calls []*queues.ExtendCall) {
+	c.extends.Add(int64(len(calls)))
+	c.Store.Extend(ctx, calls)
 }
 
 func (c *counting) Claim(ctx context.Context, calls []*queues.ClaimCall) {

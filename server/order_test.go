@@ -3,6 +3,7 @@ package server_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"slices"
 	"sync"
@@ -308,5 +309,38 @@ func TestDo(t *testing.T) {
 	<-s.Context().Done()
 	if err := s.Do(func(context.Context) { t.Error("run for a socket that has gone") }); !errors.Is(err, server.ErrDisconnected) {
 		t.Error(err)
+	}
+}
+
+// A client may ack over another connection than the one on which it was asked. So that it settles nothing else, ids of
+// acks begin anywhere on each, where clients in Java can parse them, too.
+func TestAckIDsBeginAnywhere(t *testing.T) {
+	io, ts := serve(t, server.Config{})
+	io.Of("/").OnConnect(func(_ context.Context, s *server.Socket) error {
+		for range 2 {
+			if _, err := s.Ask(func(*server.Answer, error) {}, "q"); err != nil {
+				t.Error(err)
+			}
+		}
+		return nil
+	})
+	seen := map[int64]bool{}
+	for range 20 {
+		conn := dialRaw(t, ts)
+		writeRaw(t, conn, "40")
+		readRaw(t, conn)
+		var ids [2]int64
+		for i := range ids {
+			if _, err := fmt.Sscanf(readRaw(t, conn), `42%d["q"]`, &ids[i]); err != nil {
+				t.Fatal(err)
+			}
+			if ids[i] < 0 || ids[i] >= 1<<30 || seen[ids[i]] {
+				t.Errorf("id %d, after %v", ids[i], seen)
+			}
+			seen[ids[i]] = true
+		}
+		if ids[1] != (ids[0]+1)%(1<<30) {
+			t.Errorf("%d after %d", ids[1], ids[0])
+		}
 	}
 }

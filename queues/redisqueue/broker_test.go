@@ -3,6 +3,7 @@ package redisqueue_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -274,4 +275,41 @@ func TestWokenWithoutConsumer(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-got
+}
+
+// A node listens with one connection, however many queues and inboxes it has consumers of.
+func TestOneConnectionListens(t *testing.T) {
+	t.Parallel()
+	rdb := redistest.Start(t).Client()
+	b := startBroker(t, open(t, rdb, redisqueue.Config{}), "n")
+	defer b.Close(t.Context())
+	got := make(chan string, 20)
+	for i := range 10 {
+		name := fmt.Sprint("q", i)
+		if err := b.Configure(t.Context(), name, queues.Config{}); err != nil {
+			t.Fatal(err)
+		}
+		c, err := b.Consume(t.Context(), name, queues.ConsumerConfig{Deliver: func(ms []*queues.Message) { got <- ms[0].Queue }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Start()
+		in, _, err := b.OpenInbox(t.Context(), name, queues.InboxConfig{Deliver: func(ms []*queues.InboxMessage) { got <- ms[0].Inbox }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		in.Start()
+	}
+	other := node{t, open(t, rdb, redisqueue.Config{})}
+	for i := range 10 {
+		other.Publish(t.Context(), []*queues.PublishCall{{Queue: fmt.Sprint("q", i), Drafts: []*queues.Draft{text("a")}}})
+		other.Append(t.Context(), []*queues.AppendCall{{Inbox: fmt.Sprint("q", i), Limits: queues.InboxLimits{MaxLen: 9, MaxBytes: 999, Topics: 9, Devices: 9}, Entries: []*queues.Entry{anEntry}}})
+	}
+	for range 20 {
+		<-got
+	}
+	clients := rdb.Do(t.Context(), "CLIENT", "LIST", "TYPE", "pubsub").String()
+	if n := strings.Count(clients, "id="); n != 1 {
+		t.Errorf("%d connections listen:\n%s", n, clients)
+	}
 }

@@ -52,20 +52,26 @@ func allow(_ context.Context, principal string, action queues.Action, name strin
 }
 
 func run(t *testing.T, cfg queueapi.Config, test func(t *testing.T, b *bench)) {
-	serve(t, allow, engine.Config{}, cfg, test)
+	serve(t, nil, allow, engine.Config{}, cfg, test)
 }
 
 func runOn(t *testing.T, e engine.Config, cfg queueapi.Config, test func(t *testing.T, b *bench)) {
-	serve(t, allow, e, cfg, test)
+	serve(t, nil, allow, e, cfg, test)
 }
 
 func runFor(t *testing.T, rule queues.Authorize, cfg queueapi.Config, test func(t *testing.T, b *bench)) {
-	serve(t, rule, engine.Config{}, cfg, test)
+	serve(t, nil, rule, engine.Config{}, cfg, test)
 }
 
-func serve(t *testing.T, rule queues.Authorize, e engine.Config, cfg queueapi.Config, test func(t *testing.T, b *bench)) {
+func runWith(t *testing.T, store queues.Store, cfg queueapi.Config, test func(t *testing.T, b *bench)) {
+	serve(t, store, allow, engine.Config{}, cfg, test)
+}
+
+func serve(t *testing.T, store queues.Store, rule queues.Authorize, e engine.Config, cfg queueapi.Config, test func(t *testing.T, b *bench)) {
 	synctest.Test(t, func(t *testing.T) {
-		store := memqueue.New(memqueue.Config{})
+		if store == nil {
+			store = memqueue.New(memqueue.Config{})
+		}
 		broker, err := queues.NewBroker(t.Context(), queues.BrokerConfig{Store: store, Authorize: rule})
 		if err != nil {
 			t.Fatal(err)
