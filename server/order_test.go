@@ -318,7 +318,7 @@ func TestAckIDsBeginAnywhere(t *testing.T) {
 	io, ts := serve(t, server.Config{})
 	io.Of("/").OnConnect(func(_ context.Context, s *server.Socket) error {
 		for range 2 {
-			if _, err := s.Ask(func(*server.Answer, error) {}, "q"); err != nil {
+			if err := s.EmitAck(func(*server.Answer, error) {}, "q"); err != nil {
 				t.Error(err)
 			}
 		}
