@@ -20,13 +20,9 @@ type gaps []position
 
 func (g gaps) sort() { slices.SortFunc(g, position.compare) }
 
-// without returns g without a number, of whatever epoch, and whether there is one.
-func (g gaps) without(seq uint64) (gaps, bool) {
-	i := slices.IndexFunc(g, func(p position) bool { return p.seq == seq })
-	if i < 0 {
-		return g, false
-	}
-	return slices.Delete(g, i, i+1), true
+// find returns the index of a number, of whatever epoch, or -1.
+func (g gaps) find(seq uint64) int {
+	return slices.IndexFunc(g, func(p position) bool { return p.seq == seq })
 }
 
 // inboxes checks that what is in an inbox arrives: its numbers without holes, except for those that were told; and all
@@ -124,8 +120,8 @@ func (v *checker) inboxes(events []Event) {
 	}
 	for name, s := range sends {
 		if _, there := where[name]; s.ok && !there {
-			if left, ok := gone[name[0]].without(s.seq); ok && s.kept {
-				gone[name[0]] = left // it explains no other
+			if i := gone[name[0]].find(s.seq); i >= 0 && s.kept {
+				gone[name[0]] = slices.Delete(gone[name[0]], i, i+1) // it explains no other
 			} else {
 				lost(name[0], s.kept, s.when, "%s: %s was stored as %d and never arrived", name[0], name[1], s.seq)
 			}
