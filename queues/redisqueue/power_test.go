@@ -159,6 +159,43 @@ func TestPowerLossUndoesABeat(t *testing.T) {
 	expect(t, "lost", fmt.Sprint(beat("a")), "[b]")
 }
 
+// Power fails, and all that was ever done to a queue is lost with it, but the queue isn't: its first numbers were given again. Inboxes
+// know what came of a topic by those of an internal queue.
+func TestPowerLossOfTheFirst(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
+	n := node{t, open(t, server.Client(), redisqueue.Config{})}
+	n.configure(queues.Config{})
+	log := logOf(n, server)
+	names := []string{"r", "$r"}
+	for _, name := range names {
+		if err := n.Configure(t.Context(), name, queues.Config{}.WithDefaults()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	synced := lengthOf(t, log)
+	handOut := func(queue string) *queues.Message {
+		t.Helper()
+		c := &queues.PublishCall{Queue: queue, Drafts: []*queues.Draft{text("a")}, Claim: &queues.ClaimCall{Queue: queue, Node: "n", Wants: []queues.Want{{Messages: 1}}}}
+		n.Publish(t.Context(), []*queues.PublishCall{c})
+		if c.Err != nil || len(c.Claim.Wants[0].Got) != 1 {
+			t.Fatal(c.Err, c.Claim)
+		}
+		return c.Claim.Wants[0].Got[0]
+	}
+	lost := []*queues.Message{handOut(names[0]), handOut(names[1])}
+	server.Kill()
+	if err := os.Truncate(log, synced); err != nil {
+		t.Fatal(err)
+	}
+	server.Restart()
+	for i, name := range names {
+		if m := handOut(name); m.Seq <= lost[i].Seq || m.Fence <= lost[i].Fence || m.ID == lost[i].ID {
+			t.Errorf("%s: %s, number %d, fence %d, after %s, number %d, fence %d", name, m.ID, m.Seq, m.Fence, lost[i].ID, lost[i].Seq, lost[i].Fence)
+		}
+	}
+}
+
 // Power fails in the middle of a write, wherever that is: what a script does is there or isn't, as a whole. Redis applied half
 // of it after another restart, when its log hadn't been written anew.
 func TestTornLog(t *testing.T) {

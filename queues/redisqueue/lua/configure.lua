@@ -9,6 +9,8 @@ if redis.call('EXISTS', KEYS[1] .. ':state') == 0 then
 	local fence = clock * 2048
 	-- So do the numbers of internal queues: inboxes, which may outlive the queue, go by them.
 	local seq = string.find(KEYS[1], '{q:$', 1, true) and clock * 16 or 0
-	redis.call('SET', KEYS[1] .. ':state', struct.pack('>dd', seq, fence) .. string.rep(struct.pack('>d', 0), 27))
+	-- And in which history, so that what is lost of the first hand-outs and numbers isn't issued again, either.
+	local line = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)') or ''
+	redis.call('SET', KEYS[1] .. ':state', struct.pack('>dd', seq, fence) .. string.rep(struct.pack('>d', 0), 27) .. line)
 end
 return 1
