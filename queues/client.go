@@ -135,10 +135,7 @@ func (c *Client) Delete(ctx context.Context, queue string, force bool) error {
 	if err := c.b.store.Delete(ctx, queue, force); err != nil {
 		return err
 	}
-	c.b.mu.Lock()
-	l := c.b.lanes[queue]
-	c.b.mu.Unlock()
-	if l != nil {
+	if l := c.b.lane(queue); l != nil {
 		l.end(ErrNotFound)
 	}
 	return nil

@@ -22,7 +22,7 @@ func TestRoundTrip(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got.JSON == nil || len(got.JSON) == 0 {
+		if len(got.JSON) == 0 {
 			got.JSON = r.JSON
 		}
 		if !reflect.DeepEqual(got, *r) {
