@@ -1,6 +1,7 @@
 package queuetest
 
 import (
+	"fmt"
 	"strings"
 	"time"
 
@@ -154,5 +155,37 @@ var publishTests = map[string]func(*suite){
 		s.must(c.Claim.Err)
 		check(s, "claimed", text(c.Claim.Wants[0].Got), "a b")
 		check(s, "lease", c.Claim.Lease, s.units(10))
+	},
+	"with a claim of what is new": func(s *suite) {
+		s.configure(queues.Config{})
+		s.put(named("known", "old"), keyed("busy", "first"))
+		urgent := draft("urgent")
+		urgent.Priority = 3
+		whole := named("id", "whole")
+		whole.Headers, whole.TTL, whole.Priority = map[string]string{"h": "1"}, s.units(100), 1
+		whole.Payload.Attachments = [][]byte{{1}}
+		later := draft("later")
+		later.Delay = s.units(50)
+		c := &queues.PublishCall{Queue: s.name, Drafts: []*queues.Draft{
+			named("known", "again"), draft("plain"), keyed("busy", "blocked"), later, whole, keyed("free", "keyed"), urgent,
+		}, Claim: &queues.ClaimCall{Queue: s.name, Node: "n1", Wants: []queues.Want{
+			{Messages: 1}, {Messages: 2, AtMostOnce: true}, {Session: "s", Grace: time.Second, Messages: 1},
+		}}}
+		s.store.Publish(s.ctx(), []*queues.PublishCall{c})
+		s.must(c.Err)
+		s.must(c.Claim.Err)
+		check(s, "duplicate", c.Results[0].Duplicate, true)
+		wants := c.Claim.Wants
+		check(s, "one", text(wants[0].Got), "urgent")
+		check(s, "two", text(wants[1].Got), "whole old")
+		check(s, "three", text(wants[2].Got), "first")
+		m := wants[1].Got[0]
+		check(s, "number", m.Seq, c.Results[4].Seq)
+		check(s, "message", fmt.Sprint(m.ID, m.Headers, m.Priority, m.Payload.Attachments, m.Attempt, m.Lease, m.Stored.IsZero()),
+			"idmap[h:1] 1 [[1]] 1 0s false")
+		check(s, "fences", fmt.Sprint(m.Fence-wants[0].Got[0].Fence, wants[2].Got[0].Fence-m.Fence), "1 2")
+		s.ack(wants[0].Got[0], wants[2].Got[0]) // "blocked" is behind the others then
+		s.counts(3, 1, 0, 0, 0)
+		s.expect("plain", "keyed", "blocked")
 	},
 }

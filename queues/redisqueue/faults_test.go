@@ -197,11 +197,22 @@ func TestLostReplies(t *testing.T) {
 	expect(t, "entry", n.send(anEntry, anEntry).Results[1].Seq, 2)
 	n.openInbox(nil)
 	expect(t, "entries", len(n.read(anOwner).Entries), 2)
+	lose()
+	c = &queues.PublishCall{
+		Queue: "q", Drafts: []*queues.Draft{text("new"), text("newer"), text("newest")},
+		Claim: &queues.ClaimCall{Queue: "q", Node: "n", Wants: []queues.Want{{Messages: 1}, {Messages: 5}}},
+	}
+	n.Publish(t.Context(), []*queues.PublishCall{c})
+	expectCode(t, "publish", c.Err, "")
+	first, others := c.Claim.Wants[0].Got, c.Claim.Wants[1].Got
+	expect(t, "what is new", string(first[0].Payload.JSON)+string(others[0].Payload.JSON)+string(others[1].Payload.JSON), `"new""newer""newest"`)
+	expect(t, "fence", others[1].Fence, first[0].Fence+2)
+	expectCode(t, "ack", n.settle(others[1].Ref(), queues.Ack), "")
 	// Lost again and again: nobody knows.
 	p.swallow.Store(1000)
 	expectCode(t, "publish", n.publish(text("d")).Err, queues.CodeUnavailable)
 	p.swallow.Store(0)
-	expect(t, "published", n.stats().Published, 4)
+	expect(t, "published", n.stats().Published, 7)
 }
 
 func TestUnavailable(t *testing.T) {

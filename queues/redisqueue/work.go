@@ -100,7 +100,7 @@ func (s *store) published(ctx context.Context, c *queues.PublishCall, cmd *comma
 		return
 	}
 	if c.Claim != nil {
-		s.claimed(c.Claim, a.list())
+		s.claimed(c.Claim, a.list(), &fresh{drafts: c.Drafts, results: c.Results, first: first})
 	}
 	if !s.durable(ctx, c.Queue, level, cmd) {
 		for i := range c.Results {
@@ -233,7 +233,7 @@ func (s *store) Claim(ctx context.Context, calls []*queues.ClaimCall) {
 			continue
 		}
 		s.nudges.woken(s, c.Queue, a.number())
-		s.claimed(c, a.list())
+		s.claimed(c, a.list(), nil)
 	}
 }
 
@@ -246,15 +246,49 @@ func appendClaim(args []any, c *queues.ClaimCall) []any {
 	return args
 }
 
-// claimed reads the answer to a claim.
-func (s *store) claimed(c *queues.ClaimCall, a *answer) {
+// fresh is what a publish has stored: its claim is answered without what is in the drafts.
+type fresh struct {
+	drafts  []*queues.Draft
+	results []queues.PublishResult
+	first   uint64 // number of the first, if all were stored
+	index   map[uint64]int
+}
+
+// message returns the message that was stored with a number, or nil if none was.
+func (f *fresh) message(queue string, seq uint64, stored time.Time) *queues.Message {
+	if f == nil {
+		return nil
+	}
+	i, ok := int(seq-f.first), seq >= f.first
+	if f.first == 0 {
+		if f.index == nil {
+			f.index = make(map[uint64]int, len(f.drafts))
+			for i := range f.results {
+				if r := &f.results[i]; r.Err == nil && !r.Duplicate {
+					f.index[r.Seq] = i
+				}
+			}
+		}
+		i, ok = f.index[seq]
+	}
+	if !ok || i >= len(f.drafts) {
+		return nil
+	}
+	d := f.drafts[i]
+	return &queues.Message{
+		Queue: queue, ID: f.results[i].ID, Seq: seq, Key: d.Key, Priority: d.Priority, Headers: d.Headers, Payload: d.Payload, Stored: stored,
+	}
+}
+
+// claimed reads the answer to a claim, which went with a publish if f isn't nil.
+func (s *store) claimed(c *queues.ClaimCall, a *answer, f *fresh) {
 	c.Lease = a.millis()
 	next := a.number()
 	c.Next = time.Duration(next) * time.Millisecond
 	if next < 0 {
 		c.Next = -1
 	}
-	counts, fence, numbers, messages, retried := a.list(), uint64(a.number()), a.text(), a.list(), a.list()
+	now, fence, numbers, messages, retried := at(uint64(a.number())), uint64(a.number()), a.list(), a.list(), a.list()
 	n := int64(-1)
 	again := int64(-1) // the next one that isn't handed out for the first time
 	if retried.more() {
@@ -262,36 +296,50 @@ func (s *store) claimed(c *queues.ClaimCall, a *answer) {
 	}
 	for i := range c.Wants {
 		w := &c.Wants[i]
-		for range counts.number() {
-			lease := c.Lease
-			if w.AtMostOnce {
-				lease = 0
+		for text := numbers.text(); text != ""; {
+			var token string
+			token, text, _ = strings.Cut(text, " ")
+			from, run, isFresh := strings.Cut(token, "+")
+			seq, count := seqOf(from, &numbers.bad), uint64(1)
+			if isFresh {
+				count = seqOf(run, &numbers.bad)
 			}
-			n++
-			number, rest, _ := strings.Cut(numbers, " ")
-			numbers = rest
-			seq, record := seqOf(number, &messages.bad), messages.text()
-			own, attempt, failures := fence+uint64(n), int64(1), int64(0)
-			if n == again {
-				own, attempt, failures = uint64(retried.number()), retried.number(), retried.number()
-				if retried.more() {
-					again = retried.number()
+			for ; count > 0 && !numbers.bad; seq, count = seq+1, count-1 {
+				n++
+				own, attempt, failures := fence+uint64(n), int64(1), int64(0)
+				if n == again {
+					own, attempt, failures = uint64(retried.number()), retried.number(), retried.number()
+					if retried.more() {
+						again = retried.number()
+					}
 				}
+				var m *queues.Message
+				var err error
+				if isFresh {
+					if m = f.message(c.Queue, seq, now); m == nil {
+						numbers.bad = true
+					}
+				} else {
+					record := messages.text()
+					m, err = parseRecord(c.Queue, seq, unsafe.Slice(unsafe.StringData(record), len(record))) // which nobody else has
+				}
+				if numbers.bad || messages.bad || retried.bad {
+					break
+				}
+				if err != nil {
+					// Nobody can have it. Its lease ends in the end, and it is dead after some attempts.
+					s.cfg.Logger.Error("queues: a message can't be read", "queue", c.Queue)
+					continue
+				}
+				m.Fence, m.Attempt, m.Failures = own, int(attempt), int(failures)
+				if !w.AtMostOnce {
+					m.Lease = c.Lease
+				}
+				w.Got = append(w.Got, m)
 			}
-			if messages.bad || retried.bad {
-				break
-			}
-			m, err := parseRecord(c.Queue, seq, unsafe.Slice(unsafe.StringData(record), len(record))) // which nobody else has
-			if err != nil {
-				// Nobody can have it. Its lease ends in the end, and it is dead after some attempts.
-				s.cfg.Logger.Error("queues: a message can't be read", "queue", c.Queue)
-				continue
-			}
-			m.Fence, m.Attempt, m.Failures, m.Lease = own, int(attempt), int(failures), lease
-			w.Got = append(w.Got, m)
 		}
 	}
-	if a.bad || counts.bad || messages.bad || retried.bad {
+	if a.bad || numbers.bad || messages.bad || retried.bad {
 		c.Err = refusal(errCorrupt)
 		for i := range c.Wants {
 			c.Wants[i].Got = nil
@@ -341,7 +389,7 @@ func (s *store) settled(c *queues.SettleCall, cmd *command) {
 	}
 	if c.Claim != nil {
 		if c.Claim.Err = err; err == nil {
-			s.claimed(c.Claim, a.list())
+			s.claimed(c.Claim, a.list(), nil)
 		}
 	}
 	if c.Err = err; err != nil {

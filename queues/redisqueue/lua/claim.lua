@@ -8,6 +8,6 @@ local answer, given = claim(3)
 local woken = wake()
 save()
 local kept = false
-for _, ids in ipairs(given[3]) do kept = kept or #ids > 1 end
+for _, what in ipairs(given[3]) do kept = kept or what[2] ~= '' end
 if kept then done(ARGV[1], ARGV[2], given) end
 return { woken, answer }

@@ -43,19 +43,20 @@ if C.dedupe > 0 and not plain then
 end
 
 -- What is to be written, in few commands.
-local records, lists, scheduled, expiry, ids = {}, { [0] = {}, {}, {}, {} }, {}, {}, {}
-local function flush()
+local records, scheduled, expiry, ids = {}, {}, {}, {}
+local function store()
 	if #records > 0 then hset(':messages', records) end
-	for p = 0, 3 do
-		if #lists[p] > 0 then call('RPUSH', Q .. ':ready' .. p, unpack(lists[p])) end
-	end
 	if #scheduled > 0 then zadd(':scheduled', scheduled) end
 	if #expiry > 0 then zadd(':expiry', expiry) end
 	if #ids > 0 then
 		hset(':ids' .. S.idTurn, ids)
 		call('PEXPIRE', Q .. ':ids' .. S.idTurn, 3 * C.dedupe + 60000) -- if nobody comes any more
 	end
-	records, lists, scheduled, expiry, ids = {}, { [0] = {}, {}, {}, {} }, {}, {}, {}
+	records, scheduled, expiry, ids = {}, {}, {}, {}
+end
+local function flush()
+	store()
+	enlist()
 end
 
 local stored = struct.pack('>I6', now)
@@ -128,8 +129,9 @@ local function publish(draft, id, times)
 		soon(ready)
 	else
 		local p = flags % 4
-		local list = lists[p]
-		list[#list + 1] = seq
+		local fresh = new[p]
+		n = #fresh.ids + 1
+		fresh.ids[n], fresh.numbers[n], fresh.records[n] = seq, S.seq, v
 		R[p] = R[p] + 1
 	end
 	return 0, seq
@@ -137,11 +139,11 @@ end
 
 -- Plain ones for which there is room need no look at each.
 local function publishPlain()
-	local list, format, n = lists[0], string.format, S.seq
+	local list, numbers, kept, format, n = new[0].ids, new[0].numbers, new[0].records, string.format, S.seq
 	for i = 1, count do
-		local seq = format('%d', n + i)
-		list[i] = seq
-		records[2 * i - 1], records[2 * i] = seq, stored .. ARGV[5 + i]
+		local seq, v = format('%d', n + i), stored .. ARGV[5 + i]
+		list[i], numbers[i], kept[i] = seq, n + i, v
+		records[2 * i - 1], records[2 * i] = seq, v
 	end
 	S.seq, S.bytes, S.published, R[0] = n + count, S.bytes + tonumber(ARGV[4]), S.published + count, R[0] + count
 end
@@ -155,11 +157,12 @@ else
 		if i % 500 == 0 then flush() end
 	end
 end
-flush()
+store()
 
 if S.seq == last + count then results = string.format('%d', last + 1) end
 local answer, given
 if ARGV[behind] then answer, given = claim(behind) end
+enlist()
 local woken = wake()
 local reply, kept = { C.durability, dropped, woken, results, answer }, { C.durability, dropped, woken, results, given }
 save()

@@ -15,40 +15,64 @@ local function line()
 	S.fence = math.max(S.fence, (now - 1700000000000) * 2048) + 1048576 -- the later history leaps further
 end
 
--- pop takes up to n numbers of the highest priority off the ready ones.
+-- What this call has stored and no list has yet, by priority: it is behind all that the lists have. first is the first that is
+-- still there.
+local new = {}
+local function renew(p) new[p] = { ids = {}, numbers = {}, records = {}, first = 1 } end
+for p = 0, 3 do renew(p) end
+
+-- enlist puts what is left of it into the lists.
+local function enlist()
+	for p = 0, 3 do
+		local n = new[p]
+		if #n.ids > 0 then
+			if n.first <= #n.ids then call('RPUSH', Q .. ':ready' .. p, unpack(n.ids, n.first)) end
+			renew(p)
+		end
+	end
+end
+
+-- pop takes up to n numbers of the highest priority off the lists; or else it returns what is new, which stays where it is.
 local function pop(n)
 	for p = 3, 0, -1 do
-		if R[p] > 0 then
+		local left = #new[p].ids - new[p].first + 1
+		if R[p] > left then
 			local ids = call('LPOP', Q .. ':ready' .. p, n)
-			if ids then return ids, p end
-			R[p] = 0
+			if ids then return p, ids, 1, #ids end
+			R[p] = left
 		end
+		if left > 0 then return p, new[p].ids, new[p].first, new[p].first + math.min(n, left) - 1, new[p] end
 	end
 	return nil
 end
 
--- serve hands out what a want can have, at most so many and until so many bytes are reached, and appends numbers to numbers and
--- records to messages, and if it isn't the first hand-out to retried: which of the messages it is, fence, attempt and
--- failures. It returns how many, whether that is all that it may have, their bytes, and, for who asks again, the first's fence, which
--- is one less than the second's, and the numbers.
-local function serve(w, node, allowed, most, numbers, messages, retried)
+-- serve hands out what a want can have, at most so many and until so many bytes are reached, and appends records to messages, but
+-- not those of what is new, and if it isn't the first hand-out to retried: which message of the call it is, fence, attempt and
+-- failures. It returns how many, whether that is all that it may have, their bytes, and their numbers with spaces between them;
+-- 7+3 are 7, 8 and 9, and they are new.
+local handed = 0 -- messages, by the call
+local function serve(w, node, allowed, most, messages, retried)
 	if w.bytes > 0 then most = math.min(most, w.bytes) end
-	local got, bytes, given = 0, 0, { S.fence + 1 }
+	local got, bytes, numbers = 0, 0, {}
 	local function full() return got >= w.messages or bytes >= most end
 	local size = S.bytes / math.max(ready() + S.blocked, 1) -- of a message, rather too much
 	local ends = string.format('%d', now + C.lease)
 	-- What tries have, from the state on, of a message without a key that is handed out for the first time.
 	local fresh = struct.pack('>BI4I4I6Hc0Hc0B', LEASED, 1, 0, w.grace, #node, node, #w.session, w.session, 0)
-	local sub, pack, unfold = string.sub, struct.pack, struct.unpack
+	local pack, unfold = struct.pack, struct.unpack
 	while allowed > got and not full() do
 		local fit = math.max(math.min((most - bytes) / math.max(size, 1), 256), 16)
-		local ids, p = pop(math.min(w.messages - got, allowed - got, math.ceil(fit)))
-		if not ids then break end
-		local records = call('HMGET', Q .. ':messages', unpack(ids))
-		local tried = S.tried > 0 and call('HMGET', Q .. ':tries', unpack(ids)) or {}
-		local leases, kept, m, k, g = {}, {}, #messages, 0, #given
-		local first, rest = g + 1, nil
-		for i = 1, #ids do
+		local p, ids, from, to, own = pop(math.min(w.messages - got, allowed - got, math.ceil(fit)))
+		if not p then break end
+		local records = own and own.records or call('HMGET', Q .. ':messages', unpack(ids))
+		local tried = not own and S.tried > 0 and call('HMGET', Q .. ':tries', unpack(ids)) or {}
+		local leases, kept, k, rest = {}, {}, 0, to + 1
+		local run, since -- of what is new: the first number, and how many had been handed out before
+		local function stop()
+			if run then numbers[#numbers + 1] = string.format('%d+%d', run, handed - since) end
+			run = nil
+		end
+		for i = from, to do
 			if got >= w.messages or bytes >= most then
 				rest = i
 				break
@@ -63,7 +87,7 @@ local function serve(w, node, allowed, most, numbers, messages, retried)
 				local flags, bulk = unfold('>BI4', v, 7)
 				if not before and flags % (2 * KEY) < TTL and not w.once then
 					S.fence = S.fence + 1
-					what = sub(v, 7, 11) .. pack('>I7', S.fence) .. fresh
+					what = pack('>BI4I7', flags, bulk, S.fence) .. fresh
 				else
 					local e = message(id, v, before)
 					if e.expires > 0 and e.expires <= now then
@@ -76,7 +100,7 @@ local function serve(w, node, allowed, most, numbers, messages, retried)
 						if before then S.redelivered = S.redelivered + 1 end
 						if e.attempt > 1 then
 							local r = #retried
-							retried[r + 1], retried[r + 2], retried[r + 3], retried[r + 4] = m, e.fence, e.attempt, e.failures
+							retried[r + 1], retried[r + 2], retried[r + 3], retried[r + 4] = handed, e.fence, e.attempt, e.failures
 						end
 						if w.once then
 							S.acked = S.acked + 1
@@ -87,32 +111,43 @@ local function serve(w, node, allowed, most, numbers, messages, retried)
 					end
 				end
 				if bulk then
-					m, got, bytes = m + 1, got + 1, bytes + bulk
-					numbers[m], messages[m] = id, v
+					if not own then
+						numbers[#numbers + 1], messages[#messages + 1] = id, v
+					elseif not run or own.numbers[i] ~= run + handed - since then
+						stop()
+						run, since = own.numbers[i], handed
+					end
+					handed, got, bytes = handed + 1, got + 1, bytes + bulk
 				end
 				if what then
 					leases[k + 1], leases[k + 2], kept[k + 1], kept[k + 2] = ends, id, id, what
-					g, k = g + 1, k + 2
-					given[g] = id
+					k = k + 2
 				end
 			end
 		end
+		stop()
 		if k > 0 then
 			zadd(':leased', leases)
 			hset(':tries', kept)
-			if w.session ~= '' then call('SADD', Q .. ':session:' .. w.session, unpack(given, first)) end
+			if w.session ~= '' then
+				local held = {}
+				for i = 1, k, 2 do held[#held + 1] = kept[i] end
+				call('SADD', Q .. ':session:' .. w.session, unpack(held))
+			end
 			soon(now + C.lease)
 		end
-		if rest then
+		if own then
+			own.first = rest
+		elseif rest <= to then
 			local back = {}
-			for i = #ids, rest, -1 do back[#back + 1] = ids[i] end
+			for i = to, rest, -1 do back[#back + 1] = ids[i] end
 			call('LPUSH', Q .. ':ready' .. p, unpack(back))
-			break
 		end
+		if rest <= to then break end
 	end
 	S.delivered = S.delivered + got
 	if C.rate > 0 then S.allowed = S.allowed + got * 1000 / C.rate end
-	return got, full(), bytes, given
+	return got, full(), bytes, table.concat(numbers, ' ')
 end
 
 -- coming is in how many milliseconds a claim may get more, or -1 for when it is told.
@@ -128,13 +163,14 @@ local function coming(allowed)
 	return math.max(0, at - now)
 end
 
--- claim returns the answer to a claim: the lease, when to come again, how much each want got, the first's fence, each one's being one more,
--- the numbers with spaces between them, and the records, and which of them were handed out before; and, to answer the same again, what was given to each want.
+-- claim returns the answer to a claim: the lease, when to come again, what time it is, the first's fence, each one's being one more, the numbers
+-- for each want, the records, and which of them were handed out before; and, to answer the same again, the fence and the numbers of what
+-- is leased.
 local function claim(i)
 	local node, waits, left, wants = ARGV[i], ARGV[i + 1] == '1', tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3])
 	if left == 0 then left = math.huge end
 	i = i + 4
-	local numbers, messages, retried, counts, given = {}, {}, {}, {}, {}
+	local numbers, messages, retried, given = {}, {}, {}, {}
 	local allowed, short = allowance(), 0
 	local any = C.consumePaused ~= 1 and ready() > 0 and allowed > 0
 	if any then line() end
@@ -144,13 +180,14 @@ local function claim(i)
 			bytes = tonumber(ARGV[i + 3]), once = ARGV[i + 4] == '1' }
 		i = i + 5
 		local got, full, bytes = 0, want.messages <= 0 or left <= 0, 0
-		given[w] = {}
+		local before = S.fence
+		numbers[w] = ''
 		if any and not full then
-			got, full, bytes, given[w] = serve(want, node, allowed, left, numbers, messages, retried)
+			got, full, bytes, numbers[w] = serve(want, node, allowed, left, messages, retried)
 			allowed, left = allowed - got, left - bytes
 		end
+		given[w] = { before + 1, want.once and '' or numbers[w] }
 		if not full then short = short + want.messages - got end
-		counts[w] = got
 	end
 	local next = -1
 	if short > 0 then next = coming(allowed) end
@@ -159,23 +196,26 @@ local function claim(i)
 	elseif S.waiting > 0 then
 		S.waiting = S.waiting - call('HDEL', Q .. ':waiters', node)
 	end
-	return { C.lease, next, counts, fence, table.concat(numbers, ' '), messages, retried }, { C.lease, next, given }
+	return { C.lease, next, now, fence, numbers, messages, retried }, { C.lease, next, given }
 end
 
--- reclaim returns the answer to a claim that was done before, with what of it is still as it was.
+-- reclaim returns the answer to a claim that was done before, with what of it is still as it was, and none of it new.
 local function reclaim(was)
-	local numbers, messages, retried, counts = {}, {}, {}, {}
+	local numbers, messages, retried = {}, {}, {}
 	for w, given in ipairs(was[3]) do
-		counts[w] = 0
-		for i = 2, #given do
-			local e = load(given[i])
-			if e and e.state == LEASED and e.fence == given[1] + i - 2 then
-				local m, r = #messages, #retried
-				numbers[m + 1], messages[m + 1] = e.id, e.record
-				retried[r + 1], retried[r + 2], retried[r + 3], retried[r + 4] = m, e.fence, e.attempt, e.failures
-				counts[w] = counts[w] + 1
+		local fence, own = given[1], {}
+		for from, n in string.gmatch(given[2], '(%d+)%+?(%d*)') do
+			for i = 0, (tonumber(n) or 1) - 1 do
+				local e = load(n == '' and from or string.format('%d', from + i))
+				if e and e.state == LEASED and e.fence == fence then
+					local m, r = #messages, #retried
+					own[#own + 1], messages[m + 1] = e.id, e.record
+					retried[r + 1], retried[r + 2], retried[r + 3], retried[r + 4] = m, e.fence, e.attempt, e.failures
+				end
+				fence = fence + 1
 			end
 		end
+		numbers[w] = table.concat(own, ' ')
 	end
-	return { was[1], was[2], counts, 0, table.concat(numbers, ' '), messages, retried }
+	return { was[1], was[2], now, 0, numbers, messages, retried }
 end
