@@ -188,4 +188,14 @@ var publishTests = map[string]func(*suite){
 		s.counts(3, 1, 0, 0, 0)
 		s.expect("plain", "keyed", "blocked")
 	},
+	"what a key lets go comes behind what is new": func(s *suite) {
+		s.configure(queues.Config{})
+		s.put(keyed("k", "first"), keyed("k", "second"))
+		c := &queues.PublishCall{Queue: s.name, Drafts: []*queues.Draft{draft("new")},
+			Claim: &queues.ClaimCall{Queue: s.name, Node: "n1", Wants: []queues.Want{{Messages: 5, AtMostOnce: true}}}}
+		s.store.Publish(s.ctx(), []*queues.PublishCall{c})
+		s.must(c.Err)
+		s.must(c.Claim.Err)
+		check(s, "claimed", text(c.Claim.Wants[0].Got), "first new second")
+	},
 }

@@ -161,6 +161,7 @@ store()
 
 if S.seq == last + count then results = string.format('%d', last + 1) end
 local answer, given
+if S.blocked > 0 then enlist() end -- what a key lets go comes behind what is new
 if ARGV[behind] then answer, given = claim(behind) end
 enlist()
 local woken = wake()
