@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"math"
 	"strconv"
 	"unicode/utf8"
 )
@@ -80,13 +81,16 @@ func (p *payload) nextV3() (Packet, bool, error) {
 	}
 }
 
+// enough is more than any payload has, and ten times it is still an int.
+const enough = math.MaxInt / 16
+
 // parseLength parses the decimal length in front of a packet and its colon.
 func parseLength(b []byte) (n, size int, ok bool) {
 	for i, c := range b {
 		switch {
 		case c == ':' && i > 0:
 			return n, i + 1, true
-		case c < '0' || c > '9' || n > 1<<40:
+		case c < '0' || c > '9' || n > enough:
 			return 0, 0, false
 		}
 		n = n*10 + int(c-'0')
@@ -147,7 +151,7 @@ func (p *payload) cut() (text bool, b []byte, ok bool) {
 		case d > 9 || i >= 310:
 			return false, nil, false
 		}
-		n = min(n*10+int(d), 1<<40)
+		n = min(n*10+int(d), enough)
 	}
 	return false, nil, false
 }

@@ -15,10 +15,10 @@ func TestDecodeErrorsInTheClientsWords(t *testing.T) {
 		into any
 		want string
 	}{
-		{`"x"`, new(int), "string can't be a whole number of 64 bits"},
+		{`"x"`, new(int64), "string can't be a whole number of 64 bits"},
 		{`300`, new(int8), "number 300 can't be a whole number of 8 bits"},
 		{`-1`, new(uint16), "number -1 can't be a whole number of 16 bits from 0"},
-		{`1.5`, new(int), "number 1.5 can't be a whole number of 64 bits"},
+		{`1.5`, new(int64), "number 1.5 can't be a whole number of 64 bits"},
 		{`"x"`, new(float64), "string can't be a number"},
 		{`1`, new(bool), "number can't be true or false"},
 		{`[]`, new(string), "array can't be a string"},

@@ -33,7 +33,7 @@ func BenchmarkEncodeAck(b *testing.B) {
 }
 
 func BenchmarkMarshalEvent(b *testing.B) {
-	arg := map[string]any{"room": "lobby", "text": "hello there", "at": 1700000000000}
+	arg := map[string]any{"room": "lobby", "text": "hello there", "at": int64(1700000000000)}
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := MarshalEvent("said", arg); err != nil {

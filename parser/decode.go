@@ -93,8 +93,8 @@ func unknownType(c byte) error {
 func (d *decoder) attachments(b []byte) (n, end int, err error) {
 	i := 1
 	for ; i < len(b) && b[i]-'0' <= 9; i++ {
-		if n = n*10 + int(b[i]-'0'); n > 1<<31 {
-			n = 1 << 31 // enough to be too many, and no overflow
+		if n = n*10 + int(b[i]-'0'); n > 1<<27 {
+			n = 1 << 27 // enough to be too many, and no overflow
 		}
 	}
 	if i >= len(b) || b[i] != '-' || n == 0 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -860,7 +861,7 @@ func TestBadRequests(t *testing.T) {
 		_, err = n.Consume(t.Context(), "none", queues.ConsumerConfig{})
 		expectCode(t, err, queues.CodeNotFound)
 		expectCode(t, n.Configure(t.Context(), "r", queues.Config{Overflow: "x"}), queues.CodeBadRequest)
-		_, err = n.Peek(t.Context(), "q", queues.Ready, 1<<62, 1<<62)
+		_, err = n.Peek(t.Context(), "q", queues.Ready, math.MaxInt, math.MaxInt)
 		expectCode(t, err, queues.CodeBadRequest)
 	})
 }

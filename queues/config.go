@@ -121,7 +121,10 @@ const most = 1 << 50
 
 func limit[T ~int | ~int64](v, def T) T {
 	if v < 0 {
-		return most
+		if no := int64(most); int64(T(no)) == no {
+			return T(no)
+		}
+		return 1 << 30 // where an int has 32 bits
 	}
 	return cmp.Or(v, def)
 }

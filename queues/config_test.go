@@ -2,6 +2,7 @@ package queues_test
 
 import (
 	"encoding/json"
+	"math"
 	"testing"
 	"time"
 
@@ -34,7 +35,7 @@ func TestDefaultsOnce(t *testing.T) {
 
 func TestBackoff(t *testing.T) {
 	c := queues.Config{}.WithDefaults()
-	for failures, want := range map[int]time.Duration{1: time.Second, 2: 2 * time.Second, 9: 256 * time.Second, 10: 5 * time.Minute, 1 << 40: 5 * time.Minute} {
+	for failures, want := range map[int]time.Duration{1: time.Second, 2: 2 * time.Second, 9: 256 * time.Second, 10: 5 * time.Minute, math.MaxInt: 5 * time.Minute} {
 		if got := c.Backoff(failures, 0.5); got != want {
 			t.Errorf("after %d: %v, want %v", failures, got, want)
 		}

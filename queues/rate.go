@@ -54,7 +54,7 @@ func (l *limiter) give(name string, rate float64) {
 func times(n int, rate float64) time.Duration {
 	const long = 100 * 366 * 24 * time.Hour
 	interval := time.Duration(min(float64(time.Second)/rate, float64(long)))
-	if interval > 0 && n > int(long/interval) {
+	if interval > 0 && time.Duration(n) > long/interval {
 		return long
 	}
 	return time.Duration(n) * interval

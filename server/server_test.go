@@ -54,7 +54,7 @@ func TestHandlers(t *testing.T) {
 		Name string
 		Raw  []byte
 	}
-	server.OnAck(ns, "twice", func(_ context.Context, _ *server.Socket, n int) (int, error) { return 2 * n, nil })
+	server.OnAck(ns, "twice", func(_ context.Context, _ *server.Socket, n int64) (int64, error) { return 2 * n, nil })
 	server.OnAck(ns, "object", func(_ context.Context, _ *server.Socket, o object) (object, error) { return o, nil })
 	server.On(ns, "refuse", func(context.Context, *server.Socket, any) error { return server.Errorf("forbidden", "not you") })
 	server.On(ns, "fail", func(context.Context, *server.Socket, any) error { return errors.New("secret") })

@@ -10,7 +10,7 @@ import (
 
 // benchMessage is a broadcast of about 200 bytes to one room.
 func benchMessage(b *testing.B) *message {
-	data, err := parser.MarshalEvent("said", map[string]any{"room": "lobby", "text": "0123456789012345678901234567890123456789012345678901234567890123", "at": 1700000000000, "tags": []any{"a", "b"}})
+	data, err := parser.MarshalEvent("said", map[string]any{"room": "lobby", "text": "0123456789012345678901234567890123456789012345678901234567890123", "at": int64(1700000000000), "tags": []any{"a", "b"}})
 	if err != nil {
 		b.Fatal(err)
 	}

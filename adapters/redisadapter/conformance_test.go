@@ -278,7 +278,7 @@ func testEvents(t *testing.T, s *set) {
 	// What is sent arrives as it is.
 	value := map[string]any{"z": []any{1.5, nil, true, "é😀"}, "a": []byte{0, 255}, "n": map[string]any{}}
 	big := strings.Repeat("x", 200_000)
-	if err := all.Emit(ctx, "data", value, []byte{}, big, 9007199254740993); err != nil {
+	if err := all.Emit(ctx, "data", value, []byte{}, big, int64(9007199254740993)); err != nil {
 		t.Fatal(err)
 	}
 	for i := range s.clients {
