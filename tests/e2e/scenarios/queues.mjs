@@ -256,8 +256,8 @@ const parts = {
     const consumer = await consuming(w, 1500);
     await granted(p, "queue:publish", { queue, data: "slow" }, ["id", "seq"]);
     const [slow] = await work.take(1);
+    await granted(w, "queue:credit", { consumer, prefetch: 0 }); // it isn't to have it again
     same((await revoked)[0], { queue, consumer, receipts: [slow.v.r], reason: "lapsed" });
-    await granted(w, "queue:credit", { consumer, prefetch: 0 });
     same((await granted(p, "queue:settle", { ack: [slow.v.r] }, ["results"])).results, { [slow.v.r]: "ok" }); // nobody else has got it
     await granted(w, "queue:cancel", { consumer });
     await idle(p);
