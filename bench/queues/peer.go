@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"runtime/pprof"
@@ -92,6 +93,26 @@ func (l *workload) check(c checked) {
 	}
 }
 
+// startProfile has a CPU profile of this process written to a file, unless its name is empty.
+func startProfile(name string) (stop func(), err error) {
+	if name == "" {
+		return func() {}, nil
+	}
+	f, err := os.Create(name)
+	if err != nil {
+		return nil, err
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return func() {
+		pprof.StopCPUProfile()
+		if err := f.Close(); err != nil {
+			fmt.Fprintln(os.Stderr, "profile: ", err)
+		}
+	}, nil
+}
+
 // runPeer is the process of a peer. It says hello, does what its standard input says, and writes a CPU profile if asked to.
 func runPeer(name, scenario, addr, profile string) error {
 	l := &workload{started: time.Now()}
@@ -162,17 +183,11 @@ func runPeer(name, scenario, addr, profile string) error {
 		publisher(1, 200*time.Millisecond)
 	}
 	time.Sleep(500 * time.Millisecond)
-	if profile != "" {
-		f, err := os.Create(profile)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		if err := pprof.StartCPUProfile(f); err != nil {
-			return err
-		}
-		defer pprof.StopCPUProfile()
+	stopProfile, err := startProfile(profile)
+	if err != nil {
+		return err
 	}
+	defer stopProfile()
 	before := l.processed.Load()
 	l.counting.Store(true)
 	say(report{})

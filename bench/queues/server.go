@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"runtime/pprof"
 
 	"github.com/redis/go-redis/v9"
 
@@ -68,17 +67,11 @@ func serve(addr, profile string) error {
 	}
 	failed := make(chan error, 2)
 	go func() { failed <- http.Serve(l, srv) }()
-	if profile != "" {
-		f, err := os.Create(profile)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		if err := pprof.StartCPUProfile(f); err != nil {
-			return err
-		}
-		defer pprof.StopCPUProfile()
+	stopProfile, err := startProfile(profile)
+	if err != nil {
+		return err
 	}
+	defer stopProfile()
 	fmt.Println(l.Addr())
 	go func() {
 		_, err := io.Copy(io.Discard, os.Stdin)
