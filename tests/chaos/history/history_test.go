@@ -177,6 +177,7 @@ func TestCheck(t *testing.T) {
 		"a topic's entry too few": {drop(func(e *Event) bool { return e.Kind == Entry && e.ID == "t3" }), func(v *Verdict) int { return v.Untold }},
 		"a topic out of order": {change(func(e *Event) bool { return e.Kind == Entry && e.Key == "t" && e.Seq < 3 }, func(e *Event) { e.ID = fmt.Sprint("t", 3-e.Seq) }),
 			func(v *Verdict) int { return v.Disorder }},
+		"a topic's number twice":                    {change(is(Topic, "t2", 0), func(e *Event) { e.Seq = 10 }), func(v *Verdict) int { return v.Invented }},
 		"an entry of a topic that nobody published": {drop(is(Topic, "t2", 0)), func(v *Verdict) int { return v.Invented }},
 		"lost though the power held":                {drop(func(e *Event) bool { return e.Kind == Power }), func(v *Verdict) int { return v.Lost }},
 		"undone though the power held":              {drop(func(e *Event) bool { return e.Kind == Power }), func(v *Verdict) int { return v.Twice }},

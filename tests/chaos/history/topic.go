@@ -54,6 +54,11 @@ func (v *checker) topics(events []Event, find func(inbox, id string) (position, 
 	}
 	for topic, list := range topics {
 		slices.SortFunc(list, func(a, b *entry) int { return cmp.Compare(a.number, b.number) })
+		for i := 1; i < len(list); i++ {
+			if a, b := list[i-1], list[i]; a.number == b.number {
+				v.wrong(&v.Invented, "topic %s: %s and %s were stored as %d", topic, a.id, b.id, a.number)
+			}
+		}
 		for _, inbox := range members[topic] {
 			var last *entry
 			var at position     // of last
