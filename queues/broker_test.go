@@ -853,7 +853,7 @@ func TestBadRequests(t *testing.T) {
 		}
 		_, err = n.Publish(t.Context(), "q")
 		expectCode(t, err, queues.CodeBadRequest)
-		for _, c := range []queues.ConsumerConfig{{Prefetch: 1001}, {Prefetch: -1}, {PrefetchBytes: -1}, {Grace: time.Hour},
+		for _, c := range []queues.ConsumerConfig{{Prefetch: 1001}, {PrefetchBytes: -1}, {Grace: time.Hour},
 			{Session: strings.Repeat("s", 129)}, {Session: "s", AtMostOnce: true}} {
 			_, err := n.Consume(t.Context(), "q", c)
 			expectCode(t, err, queues.CodeBadRequest)
@@ -960,4 +960,19 @@ func TestClaimOfANodeThatIsAlone(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A consumer may be opened paused: it gets nothing until it is given credit.
+func TestOpenedPaused(t *testing.T) {
+	run(t, queues.BrokerConfig{}, func(t *testing.T, n *node) {
+		n.queue("q", queues.Config{})
+		n.publish("q", "a", "b", "c")
+		w := n.worker("q", queues.ConsumerConfig{Prefetch: -1})
+		time.Sleep(time.Minute)
+		w.expect()
+		if err := w.SetPrefetch(2); err != nil {
+			t.Fatal(err)
+		}
+		w.expect("a", "b")
+	})
 }

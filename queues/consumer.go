@@ -12,7 +12,7 @@ import (
 
 // ConsumerConfig says how a consumer takes messages.
 type ConsumerConfig struct {
-	// Prefetch is how many messages the consumer may have at a time: 1 to 1000. Default 1.
+	// Prefetch is how many messages the consumer may have at a time: 1 to 1000. Default 1. Negative: none until SetPrefetch.
 	Prefetch int
 	// PrefetchBytes, if not 0, bounds their payloads: no further message is handed out when so many
 	// bytes are reached.
@@ -91,11 +91,11 @@ func (c *Client) Consume(ctx context.Context, queue string, cfg ConsumerConfig) 
 	if err := c.queue(ctx, Consume, queue); err != nil {
 		return nil, err
 	}
-	cfg.Prefetch = cmp.Or(cfg.Prefetch, 1)
+	cfg.Prefetch = max(cmp.Or(cfg.Prefetch, 1), 0)
 	cfg.Grace = max(cmp.Or(cfg.Grace, 5*time.Second), 0)
 	switch {
-	case cfg.Prefetch < 0 || cfg.Prefetch > maxPrefetch:
-		return nil, Refuse(CodeBadRequest, "prefetch isn't 1 to 1000")
+	case cfg.Prefetch > maxPrefetch:
+		return nil, Refuse(CodeBadRequest, "prefetch isn't 0 to 1000")
 	case cfg.PrefetchBytes < 0:
 		return nil, Refuse(CodeBadRequest, "prefetchBytes is negative")
 	case len(cfg.Session) > maxName:

@@ -17,7 +17,8 @@ type Sent struct {
 	Err       error // ErrQueueFull, ErrInboxes, ErrNotFound, ErrRateLimited, ErrUnavailable
 }
 
-// InboxSend puts an entry into inboxes, at most 1000. With an id it is stored once in each. It is a SendInbox action.
+// InboxSend puts an entry into inboxes, at most 1000. With an id it is stored once in each; an inbox that is named twice gets it
+// once in any case. There is a Sent for each name. It is a SendInbox action.
 // An inbox that isn't there is made, if the principal may have more made (BrokerConfig.NewInboxes), but not one of a device.
 func (c *Client) InboxSend(ctx context.Context, e *Entry, inboxes ...string) ([]Sent, error) {
 	type outcome struct {
@@ -49,19 +50,27 @@ func (c *Client) InboxSendFunc(ctx context.Context, e *Entry, inboxes []string, 
 	}
 	leave := c.leaveFor(inboxes)
 	sent := make([]Sent, len(inboxes))
+	first := make(map[string]int, len(inboxes)) // where each inbox is named
 	all := gather(func() {
 		b.waiting.leave(p)
+		for i, inbox := range inboxes {
+			sent[i] = sent[first[inbox]]
+		}
 		done(sent, nil)
 	})
-	work := make([]*putting, len(inboxes))
+	work := make([]*putting, 0, len(inboxes))
 	for i, inbox := range inboxes {
+		if _, named := first[inbox]; named {
+			continue
+		}
+		first[inbox] = i
 		all.add()
 		entry, then := leave.entry(e, inbox)
-		work[i] = &putting{inbox: inbox, entry: entry, done: func(r AppendResult) {
+		work = append(work, &putting{inbox: inbox, entry: entry, done: func(r AppendResult) {
 			then(&r)
 			sent[i] = Sent{Inbox: inbox, Seq: r.Seq, Duplicate: r.Duplicate, Err: r.Err}
 			all.done()
-		}}
+		}})
 	}
 	b.puts.add(work...)
 	all.done()

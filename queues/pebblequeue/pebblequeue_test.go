@@ -77,6 +77,11 @@ func TestInboxModel(t *testing.T) {
 	})
 }
 
+func TestInboxBrokers(t *testing.T) {
+	store := mustOpen(t, "data", Config{MemTable: 1 << 20, FS: vfs.NewMem()})
+	queuetest.InboxBrokers(t, []queues.Store{store, store, store}, true)
+}
+
 func TestOnDisk(t *testing.T) {
 	clock := newTestClock()
 	s := mustOpen(t, t.TempDir(), Config{Now: clock.now})

@@ -27,6 +27,7 @@ func InboxBrokers(t *testing.T, stores []queues.Store, part bool) {
 		runs++
 		h := &house{t: rt, ctx: t.Context(), name: fmt.Sprint("h", runs), part: part, topics: map[string]published{}}
 		h.config.Inbox.MaxLen = rapid.SampledFrom([]int{2, 4, 1000}).Draw(rt, "maxLen")
+		h.config.Inbox.MaxBytes = rapid.SampledFrom([]int64{3 * largest, 1 << 20}).Draw(rt, "maxBytes")
 		for _, store := range stores {
 			h.nodes = append(h.nodes, &houseNode{store: store})
 		}
@@ -48,6 +49,9 @@ func InboxBrokers(t *testing.T, stores []queues.Store, part bool) {
 		})
 	})
 }
+
+// largest is how many bytes an entry has at most.
+const largest = 64
 
 // house is several nodes, and the inboxes that are used through them.
 type house struct {
@@ -151,7 +155,7 @@ func (h *house) burst(t *rapid.T) {
 
 func (h *house) entry(t *rapid.T) (*queues.Entry, string, bool) {
 	h.texts++
-	text := fmt.Sprintf("%q", fmt.Sprint(h.texts))
+	text := fmt.Sprintf("%q", fmt.Sprint(h.texts, strings.Repeat(".", rapid.IntRange(0, largest/2).Draw(t, "bytes"))))
 	e := &queues.Entry{Payload: queues.Payload{JSON: []byte(text)}}
 	short := rapid.IntRange(0, 4).Draw(t, "short") == 0
 	if short {
@@ -176,6 +180,9 @@ func (h *house) send(t *rapid.T) func() {
 		names = append(names, b.name)
 		b.short[text] = short
 	}
+	if rapid.IntRange(0, 4).Draw(t, "twice") == 0 { // an inbox that is named twice gets one entry
+		names = append(names, names[0])
+	}
 	broker := h.broker(t)
 	return func() {
 		sent, err := broker.InboxSend(h.ctx, e, names...)
@@ -183,8 +190,12 @@ func (h *house) send(t *rapid.T) func() {
 			h.fault("send: %v", err)
 			return
 		}
-		for i, s := range sent {
-			boxes[i].sent(s, e.ID, text)
+		if len(sent) != len(names) || sent[len(names)-1].Inbox != names[len(names)-1] || len(names) > len(boxes) && sent[len(boxes)] != sent[0] {
+			h.fault("send to %v: %+v", names, sent)
+			return
+		}
+		for i, b := range boxes {
+			b.sent(sent[i], e.ID, text)
 		}
 	}
 }

@@ -184,8 +184,8 @@ func (b *box) unrest(ctx context.Context, store queues.Store) string {
 	if st.Last != b.last {
 		return fmt.Sprintf("%s: %d entries were stored, want %d", b.name, st.Last, b.last)
 	}
-	if st.Len > b.h.config.Inbox.MaxLen {
-		return fmt.Sprintf("%s has %d entries", b.name, st.Len)
+	if st.Len > b.h.config.Inbox.MaxLen || st.Bytes > b.h.config.Inbox.MaxBytes {
+		return fmt.Sprintf("%s has %d entries of %d bytes", b.name, st.Len, st.Bytes)
 	}
 	for i, d := range b.devices {
 		d.mu.Lock()
@@ -248,7 +248,20 @@ func (b *box) lost(t *rapid.T, seq uint64, acked bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	text, seen := b.texts[seq] // one of a topic may be lost before anybody sees it
-	if dropped := b.last >= seq+uint64(b.h.config.Inbox.MaxLen); seen && !dropped && !acked && !b.short[text] {
+	if dropped := b.last >= seq+uint64(b.h.config.Inbox.MaxLen) || b.crowded(seq); seen && !dropped && !acked && !b.short[text] {
 		t.Fatalf("%s: %d, %s, is told to be lost; the last is %d", b.name, seq, text, b.last)
 	}
+}
+
+// crowded reports whether so many bytes may have come after an entry that there was no room for it. The box is locked.
+func (b *box) crowded(seq uint64) bool {
+	bytes := int64(0)
+	for ; seq <= b.last; seq++ {
+		if text, known := b.texts[seq]; known {
+			bytes += int64(len(text))
+		} else {
+			bytes += largest // of a topic, and nobody has seen it
+		}
+	}
+	return bytes > b.h.config.Inbox.MaxBytes
 }

@@ -51,7 +51,7 @@ const (
 func (c *call) consume() error {
 	var in struct {
 		Queue         string `json:"queue"`
-		Prefetch      int    `json:"prefetch"`
+		Prefetch      *int   `json:"prefetch"`
 		PrefetchBytes int    `json:"prefetchBytes"`
 		Batch         *struct {
 			Max    int     `json:"max"`
@@ -73,6 +73,13 @@ func (c *call) consume() error {
 			return err
 		}
 		grace = cmp.Or(grace, -1) // 0 is none
+	}
+	prefetch := 0
+	if in.Prefetch != nil {
+		if *in.Prefetch < 0 {
+			return queues.Refuse(queues.CodeBadRequest, "prefetch isn't 0 to 1000")
+		}
+		prefetch = cmp.Or(*in.Prefetch, -1) // 0 is none until queue:credit
 	}
 	n := &consumer{event: "queue:message", pending: map[queues.Ref]*parcel{}, once: in.Mode == "at-most-once"}
 	if b := in.Batch; b != nil {
@@ -101,7 +108,7 @@ func (c *call) consume() error {
 	}
 	defer unreserve()
 	n.queue, err = c.client.Consume(c.ctx, in.Queue, queues.ConsumerConfig{
-		Prefetch:      in.Prefetch,
+		Prefetch:      prefetch,
 		PrefetchBytes: in.PrefetchBytes,
 		Session:       in.Session,
 		Grace:         grace,

@@ -481,10 +481,12 @@ func TestRevoked(t *testing.T) {
 func TestCreditAndCancel(t *testing.T) {
 	run(t, queueapi.Config{}, func(t *testing.T, b *bench) {
 		w := b.client("w")
-		id := w.must("queue:consume", m{"queue": "q"}).Consumer
+		id := w.must("queue:consume", m{"queue": "q", "prefetch": 0}).Consumer // paused, as by queue:credit
 		for i := range 4 {
 			w.must("queue:publish", m{"queue": "q", "data": i})
 		}
+		w.quiet()
+		w.must("queue:credit", m{"consumer": id, "prefetch": 1})
 		first, _ := w.message("queue:message")
 		w.quiet()
 		w.must("queue:credit", m{"consumer": id, "prefetch": 2})
@@ -566,6 +568,7 @@ func TestRefusals(t *testing.T) {
 			{nobody, "inbox:send", m{"to": []string{"w"}, "data": 1}, "unauthorized"},
 			{c, "inbox:send", m{"data": 1}, "bad_request"},
 			{c, "inbox:send", m{"to": []string{}, "data": 1}, "bad_request"},
+			{c, "queue:consume", m{"queue": "q", "prefetch": -1}, "bad_request"},
 			{c, "inbox:subscribe", m{"topic": "no topic"}, "bad_request"},
 		} {
 			if r := test.c.ask(test.event, test.req); r.OK || r.Code != test.code || r.Message == "" {
@@ -635,7 +638,7 @@ func TestInbox(t *testing.T) {
 	run(t, queueapi.Config{}, func(t *testing.T, b *bench) {
 		sender := b.client("admin")
 		for i := range 3 {
-			r := sender.must("inbox:send", m{"to": []string{"ada", "bob"}, "data": m{"n": i, "b": []byte{byte(i)}}})
+			r := sender.must("inbox:send", m{"to": []string{"ada", "bob", "ada"}, "data": m{"n": i, "b": []byte{byte(i)}}}) // one entry for ada
 			if r.Seqs["ada"] != uint64(i+1) {
 				t.Errorf("%+v", r)
 			}
