@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -213,6 +214,56 @@ func TestLostReplies(t *testing.T) {
 	expectCode(t, "publish", n.publish(text("d")).Err, queues.CodeUnavailable)
 	p.swallow.Store(0)
 	expect(t, "published", n.stats().Published, 7)
+}
+
+// A claim whose reply was lost, for consumers at most once and others, is answered with what was leased: each has its own
+// messages, with the fences that they were leased with. Those at most once are gone, which is what it means.
+func TestLostReplyOfAMixedClaim(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	p := startProxy(t, server.Addr)
+	n := node{t, open(t, newClient(t, p.addr), redisqueue.Config{})}
+	claim := func() *queues.ClaimCall {
+		return &queues.ClaimCall{Queue: "q", Node: "n", Wants: []queues.Want{
+			{Messages: 1, AtMostOnce: true}, {Messages: 2}, {Messages: 1, AtMostOnce: true}, {Messages: 1},
+		}}
+	}
+	drafts := []*queues.Draft{text("a"), text("b"), text("c"), text("d"), text("e")}
+	for name, do := range map[string]func() *queues.ClaimCall{
+		"alone": func() *queues.ClaimCall {
+			n.publish(drafts...)
+			c := claim()
+			p.swallow.Store(1)
+			n.Claim(t.Context(), []*queues.ClaimCall{c})
+			return c
+		},
+		"with a publish": func() *queues.ClaimCall {
+			c := claim()
+			p.swallow.Store(1)
+			n.Publish(t.Context(), []*queues.PublishCall{{Queue: "q", Drafts: drafts, Claim: c}})
+			return c
+		},
+	} {
+		n.configure(queues.Config{})
+		before := n.stats()
+		c := do()
+		expectCode(t, name, c.Err, "")
+		got := ""
+		for _, w := range c.Wants {
+			for _, m := range w.Got {
+				got += string(m.Payload.JSON)
+			}
+			got += " "
+		}
+		expect(t, name, got, ` "b""c"  "e" `)
+		st := n.stats()
+		expect(t, name+": delivered, acked, leased", fmt.Sprint(st.Delivered-before.Delivered, st.Acked-before.Acked, st.Leased), "5 2 3")
+		for _, m := range slices.Concat(c.Wants[1].Got, c.Wants[3].Got) {
+			expectCode(t, name+": ack of "+string(m.Payload.JSON), n.settle(m.Ref(), queues.Ack), "")
+		}
+		st = n.stats()
+		expect(t, name+": left", st.Len(), 0)
+	}
 }
 
 func TestUnavailable(t *testing.T) {
