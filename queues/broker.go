@@ -340,6 +340,9 @@ func (e *ears) Missed() {
 	}
 	b.mu.Unlock()
 	for _, l := range b.allLanes() {
+		l.mu.Lock()
+		l.doubtful = true // the store may have lost what was settled last
+		l.mu.Unlock()
 		l.kick()
 	}
 	for _, in := range inboxes {

@@ -196,6 +196,41 @@ func TestPowerLossOfTheFirst(t *testing.T) {
 	}
 }
 
+// Power fails, and a settlement is lost, but not the hand-out: the message came again only when the lease ended that nobody had any
+// more, and until then nothing else of its key.
+func TestPowerLossOfASettlement(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
+	n := node{t, open(t, server.Client(), redisqueue.Config{})}
+	n.configure(queues.Config{Lease: time.Hour})
+	log := logOf(n, server)
+	b := startBroker(t, open(t, server.Client(), redisqueue.Config{}), "b")
+	defer b.Close(t.Context())
+	got := make(chan *queues.Message, 9)
+	c, err := b.Consume(t.Context(), "q", queues.ConsumerConfig{Prefetch: 5, Deliver: func(ms []*queues.Message) {
+		for _, m := range ms {
+			got <- m
+		}
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Start()
+	n.publish(text("a"))
+	m := <-got
+	synced := lengthOf(t, log)
+	expectCode(t, "ack", b.Settle(t.Context(), queues.Settled{Receipt: m.Receipt, Outcome: queues.Ack})[0], "")
+	server.Kill()
+	if err := os.Truncate(log, synced); err != nil {
+		t.Fatal(err)
+	}
+	server.Restart()
+	again := <-got
+	expect(t, "number", again.Seq, m.Seq)
+	expect(t, "attempt", again.Attempt, 2)
+	expect(t, "failures", again.Failures, 0)
+}
+
 // Power fails in the middle of a write, wherever that is: what a script does is there or isn't, as a whole. Redis applied half
 // of it after another restart, when its log hadn't been written anew.
 func TestTornLog(t *testing.T) {
