@@ -25,6 +25,7 @@ type API struct {
 	Token  string         // which they show as "Authorization: Bearer …"
 	IO     *server.Server // for /api/emit
 	Broker *queues.Broker // nil: there are no queues
+	Apart  func() string  // why other nodes can't be reached, or ""; if nil, they can
 }
 
 // Limits of a request.
@@ -372,6 +373,11 @@ func (a *apiCall) emit() (any, error) {
 	}
 	if ns == nil {
 		return nil, queues.Refuse(queues.CodeNotFound, "this node has no such namespace")
+	}
+	if a.Apart != nil {
+		if why := a.Apart(); why != "" { // who tries again later sends it once
+			return nil, queues.Refuse(queues.CodeUnavailable, why+": nothing was sent")
+		}
 	}
 	args := make([]any, len(in.Args))
 	for i, arg := range in.Args {

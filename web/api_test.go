@@ -186,6 +186,12 @@ func TestAPIEmit(t *testing.T) {
 			t.Errorf("%s: %d %s", body, w.Code, w.Body)
 		}
 	}
+	apart := NewInternal(Internal{API: &API{Token: token, IO: io, Apart: func() string { return "Redis doesn't answer" }},
+		Metrics: Metrics(io.Stats, "v"), Ready: &Readiness{}})
+	w := ask(apart, "POST", "/api/emit", `{"event":"news"}`, "Bearer "+token)
+	if w.Code != 503 || w.Body.String() != `{"ok":false,"code":"unavailable","message":"Redis doesn't answer: nothing was sent"}` {
+		t.Errorf("to other nodes, which can't be reached: %d %s", w.Code, w.Body)
+	}
 	if n := c.Pending(); n != 0 {
 		t.Errorf("%d events came that were for others", n)
 	}

@@ -32,6 +32,18 @@ func (r *Readiness) Release(name string) {
 	delete(r.reasons, name)
 }
 
+// Held returns the reason of the first of names that holds the server, or "".
+func (r *Readiness) Held(names ...string) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, name := range names {
+		if reason, held := r.reasons[name]; held {
+			return reason
+		}
+	}
+	return ""
+}
+
 // ServeHTTP answers 200 {"ready":true}, or 503 {"ready":false,"reasons":{name: reason}}.
 func (r *Readiness) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	r.mu.Lock()

@@ -284,6 +284,12 @@ const (
 	redisLate  = 4 * time.Second // without an answer
 )
 
+// What watch holds readiness by.
+const (
+	notReadyRedis   = "redis"
+	notReadyAdapter = "adapter"
+)
+
 // watch makes the node not ready while it can't reach Redis, or doesn't hear the
 // others, until ctx ends.
 func (ps *peers) watch(ctx context.Context, ready *web.Readiness, log *slog.Logger) {
@@ -306,8 +312,8 @@ func (ps *peers) watch(ctx context.Context, ready *web.Readiness, log *slog.Logg
 		if time.Since(ps.node.Heard()) > redisLate {
 			away = fmt.Errorf("no answer since %s", ps.node.Heard().Format(time.RFC3339))
 		}
-		say("redis", "Redis doesn't answer", away)
-		say("adapter", "this node doesn't hear the others", ps.driver.Healthy())
+		say(notReadyRedis, "Redis doesn't answer", away)
+		say(notReadyAdapter, "this node doesn't hear the others", ps.driver.Healthy())
 		select {
 		case <-ctx.Done():
 			return

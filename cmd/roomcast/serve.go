@@ -235,7 +235,7 @@ func (h *host) startInternal() error {
 		return err
 	}
 	if token != "" {
-		internal.API = &web.API{Token: token, IO: h.io, Broker: broker}
+		internal.API = &web.API{Token: token, IO: h.io, Broker: broker, Apart: h.apart}
 		if err := tellAddress(h.cfg, l); err != nil {
 			return err
 		}
@@ -245,6 +245,9 @@ func (h *host) startInternal() error {
 	h.log.Info("listening", "listener", "internal", "address", l.Addr().String())
 	return nil
 }
+
+// apart says why what is sent here can't reach other nodes; "" if it can.
+func (h *host) apart() string { return h.ready.Held(notReadyRedis, notReadyAdapter) }
 
 // run serves a listener on a goroutine that end waits for.
 func (h *host) run(name string, f func() error) {
