@@ -38,6 +38,7 @@ type bus struct {
 	topics      map[*topic]*subscriber // nil: about to be placed
 	unplaced    map[*topic]struct{}    // those
 	unchecked   []*topic               // whose place is to be checked, see checkPlaces
+	astray      map[*topic]string      // where those seemed to belong that weren't there when they were checked last
 	unwanted    []place                // what is to be unsubscribed from
 	homeless    chan struct{}          // holds one when a topic is to be placed or is unwanted
 }
@@ -46,7 +47,7 @@ func newBus(cfg Config, r *backend, sharded bool, node string, stats *counters, 
 	b := &bus{
 		cfg: cfg, redis: r, sharded: sharded, node: node, stats: stats,
 		kick: make(chan struct{}, 1), subscribers: map[string]*subscriber{},
-		topics: map[*topic]*subscriber{}, unplaced: map[*topic]struct{}{}, homeless: make(chan struct{}, 1),
+		topics: map[*topic]*subscriber{}, unplaced: map[*topic]struct{}{}, astray: map[*topic]string{}, homeless: make(chan struct{}, 1),
 	}
 	b.life, b.stop = context.WithCancel(context.Background())
 	b.out = newPublisher(b)
@@ -125,6 +126,7 @@ func (b *bus) forget(t *topic) {
 	}
 	delete(b.topics, t)
 	delete(b.unplaced, t)
+	delete(b.astray, t)
 }
 
 func (b *bus) wakePlacer() {
@@ -347,7 +349,8 @@ func (b *bus) beatNow() {
 const checkMost = 10_000
 
 // checkPlaces finds channels whose slot has moved though nobody said so, and
-// ends subscribers that have nothing to do.
+// ends subscribers that have nothing to do. It looks twice: while slots move, some nodes of the cluster
+// still say what was before, and a channel given up for that would miss messages.
 func (b *bus) checkPlaces() {
 	if b.redis.cluster == nil {
 		return
@@ -366,11 +369,23 @@ func (b *bus) checkPlaces() {
 		client, err := b.redis.master(b.life, t.name)
 		b.mu.Lock()
 		s := b.topics[t]
-		gone := s != nil && err == nil && client.Options().Addr != s.addr
-		if gone {
-			b.put(t, nil)
+		gone, doubt := false, false
+		if s != nil && err == nil {
+			switch addr := client.Options().Addr; addr {
+			case s.addr:
+				delete(b.astray, t)
+			case b.astray[t]:
+				gone = true
+				b.put(t, nil)
+			default:
+				doubt = true
+				b.astray[t] = addr
+			}
 		}
 		b.mu.Unlock()
+		if doubt {
+			b.redis.reload(b.life)
+		}
 		if gone {
 			s.remove(t)
 			b.wakePlacer()

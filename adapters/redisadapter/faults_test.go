@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -300,16 +299,15 @@ func TestSlotsMove(t *testing.T) {
 			}
 		}
 		id := target.Do(ctx, "CLUSTER", "MYID").Val().(string)
-		old := redis.NewClient(&redis.Options{Addr: from.Options().Addr})
-		defer old.Close()
-		for _, step := range []struct {
-			c    *redis.Client
-			args []any
-		}{
-			{target, []any{"CLUSTER", "SETSLOT", strconv.Itoa(slot), "NODE", id}},
-			{old, []any{"CLUSTER", "SETSLOT", strconv.Itoa(slot), "NODE", id}},
-		} {
-			if err := step.c.Do(ctx, step.args...).Err(); err != nil {
+		// As redis-cli does: the new owner first, and nobody is left with the old map, which nodes would believe when they ask.
+		told := []*redis.Client{target}
+		for _, n := range cluster.Nodes {
+			if n.Addr != target.Options().Addr {
+				told = append(told, n.Client())
+			}
+		}
+		for _, c := range told {
+			if err := c.Do(ctx, "CLUSTER", "SETSLOT", slot, "NODE", id).Err(); err != nil {
 				t.Fatal(err)
 			}
 		}
