@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/roomcast/roomcast/engine"
@@ -55,6 +56,7 @@ func TestPollOvertakesUpgrade(t *testing.T) {
 				ws.send("2probe")
 				ws.expect("3probe")
 			}
+			synctest.Wait() // the server knows of the connection only after its 101
 			get := h.async("GET", poll(sid), "")
 			if !probed {
 				ws.send("2probe")
