@@ -421,7 +421,7 @@ func (l *lane) claimed(p *plan) {
 	all := got > 0 && got >= p.total
 	more := all || bytes >= maxTake || sated && p.partial || l.again || l.doubtful || l.freed && p.bounded
 	if all {
-		l.width = min(2*max(l.width, narrow), maxClaimAlone)
+		l.width = min(2*max(l.width, narrow), l.b.maxClaim())
 	} else {
 		l.width = 0
 	}
