@@ -134,6 +134,8 @@ func TestNewInboxes(t *testing.T) {
 		expect(t, "retryAfter", retryAfter(sent[0].Err), 20*time.Minute)
 		time.Sleep(20 * time.Minute)
 		expect(t, "later", sendAs(t, ann, "a9", "a8"), "1 rate_limited")
+		cid := n.As("cid")
+		expect(t, "one that is named twice takes one leave", sendAs(t, cid, "c0", "c0", "c0")+" "+sendAs(t, cid, "c1", "c2"), "1 1 1 1 1")
 		st, err := n.InboxStats(t.Context(), "a8")
 		expectCode(t, err, "")
 		expect(t, "what was refused made nothing", st, queues.InboxStats{})

@@ -48,9 +48,16 @@ func (c *Client) InboxSendFunc(ctx context.Context, e *Entry, inboxes []string, 
 		done(nil, b.errCongested())
 		return
 	}
-	leave := c.leaveFor(inboxes)
-	sent := make([]Sent, len(inboxes))
 	first := make(map[string]int, len(inboxes)) // where each inbox is named
+	names := make([]string, 0, len(inboxes))
+	for i, inbox := range inboxes {
+		if _, named := first[inbox]; !named {
+			first[inbox] = i
+			names = append(names, inbox)
+		}
+	}
+	leave := c.leaveFor(names)
+	sent := make([]Sent, len(inboxes))
 	all := gather(func() {
 		b.waiting.leave(p)
 		for i, inbox := range inboxes {
@@ -58,19 +65,15 @@ func (c *Client) InboxSendFunc(ctx context.Context, e *Entry, inboxes []string, 
 		}
 		done(sent, nil)
 	})
-	work := make([]*putting, 0, len(inboxes))
-	for i, inbox := range inboxes {
-		if _, named := first[inbox]; named {
-			continue
-		}
-		first[inbox] = i
+	work := make([]*putting, len(names))
+	for i, inbox := range names {
 		all.add()
 		entry, then := leave.entry(e, inbox)
-		work = append(work, &putting{inbox: inbox, entry: entry, done: func(r AppendResult) {
+		work[i] = &putting{inbox: inbox, entry: entry, done: func(r AppendResult) {
 			then(&r)
-			sent[i] = Sent{Inbox: inbox, Seq: r.Seq, Duplicate: r.Duplicate, Err: r.Err}
+			sent[first[inbox]] = Sent{Inbox: inbox, Seq: r.Seq, Duplicate: r.Duplicate, Err: r.Err}
 			all.done()
-		}})
+		}}
 	}
 	b.puts.add(work...)
 	all.done()
