@@ -40,8 +40,9 @@ type BrokerConfig struct {
 	// An entry counts once for each inbox that is named, and once for a topic. Defaults 100 and 1000.
 	SendRate  float64
 	SendBurst int
-	// NewInboxes is how many inboxes each principal may have made per hour through one node by sending to names that have
-	// none yet. Default 1000. Inboxes of devices are made by their owners only.
+	// NewInboxes is how many inboxes each principal may have made per hour through one node, by sending to names that have
+	// none yet, or by opening and subscribing those; one's own don't count. Who has no name ("") is one principal, with all others
+	// of no name. Default 1000.
 	NewInboxes int
 
 	// MaxWaiting and MaxWaitingBytes bound what producers of this node have handed over and the store has

@@ -50,7 +50,7 @@ type Inbox struct {
 }
 
 // OpenInbox opens an inbox, and takes it over from whoever has it open. It is an
-// OpenInbox action.
+// OpenInbox action. One that isn't there is made, if the principal may have more made (BrokerConfig.NewInboxes).
 func (c *Client) OpenInbox(ctx context.Context, name string, cfg InboxConfig) (*Inbox, Opened, error) {
 	if !ValidInbox(name) {
 		return nil, Opened{}, badName("the inbox")
@@ -61,6 +61,9 @@ func (c *Client) OpenInbox(ctx context.Context, name string, cfg InboxConfig) (*
 	cfg.Window = cmp.Or(cfg.Window, 32)
 	if cfg.Window < 1 || cfg.Window > maxPrefetch {
 		return nil, Opened{}, Refuse(CodeBadRequest, "the window isn't 1 to 1000")
+	}
+	if err := c.leaveToUse(ctx, name); err != nil {
+		return nil, Opened{}, err
 	}
 	b := c.b
 	in := &Inbox{b: b, name: name, cfg: cfg}

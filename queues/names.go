@@ -1,6 +1,9 @@
 package queues
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
+	"regexp"
 	"strings"
 )
 
@@ -29,6 +32,19 @@ func ValidInbox(name string) bool {
 	principal, device, two := strings.Cut(name, "/")
 	return len(name) <= maxName && ValidName(principal) && (!two || ValidName(device))
 }
+
+// InboxOf returns the name of a principal's inbox: the principal's own, or if that can't
+// be an inbox's, since it has spaces for example, one made of it. Two principals never have one inbox: who has
+// a name like those that are made gets another one.
+func InboxOf(principal string) string {
+	if principal == "" || ValidName(principal) && !madeName.MatchString(principal) {
+		return principal
+	}
+	sum := sha256.Sum256([]byte(principal))
+	return "user:" + base64.RawURLEncoding.EncodeToString(sum[:18])
+}
+
+var madeName = regexp.MustCompile(`^user:[A-Za-z0-9_-]{24}$`)
 
 // Match reports whether a name fits a pattern, in which * stands for any
 // characters, such as orders.*.

@@ -1,6 +1,7 @@
 package queues
 
 import (
+	"context"
 	"strings"
 	"time"
 )
@@ -111,10 +112,36 @@ func (l *leave) entry(e *Entry, inbox string) (*Entry, func(*AppendResult)) {
 	there.Existing = true
 	return &there, func(r *AppendResult) {
 		if CodeOf(r.Err) == CodeNotFound && !isDevice(inbox) && !e.Existing {
-			c.b.count(RefusedNewInbox)
-			r.Err = &Error{Code: CodeRateLimited, Message: "too many new inboxes", RetryAfter: l.wait}
+			r.Err = c.b.errNewInboxes(l.wait)
 		}
 	}
+}
+
+// leaveToUse takes leave to make an inbox that the principal may open, if it isn't there. One's own, and those of one's
+// devices, need none: there are only so many.
+func (c *Client) leaveToUse(ctx context.Context, inbox string) error {
+	owner, _, _ := strings.Cut(inbox, "/")
+	if c.makesAny() || c.principal != "" && owner == InboxOf(c.principal) {
+		return nil
+	}
+	if c.b.isClosed() {
+		return ErrUnavailable
+	}
+	st, err := c.b.store.InboxStats(ctx, inbox)
+	if err != nil || st.Epoch != 0 {
+		return err
+	}
+	wait, ok := c.b.makes.allow(c.principal, 1, c.b.makeRate(), c.b.cfg.NewInboxes, time.Now())
+	if !ok {
+		return c.b.errNewInboxes(wait)
+	}
+	return nil
+}
+
+// errNewInboxes refuses to have another inbox made before so much time is over.
+func (b *Broker) errNewInboxes(wait time.Duration) error {
+	b.count(RefusedNewInbox)
+	return &Error{Code: CodeRateLimited, Message: "too many new inboxes", RetryAfter: wait}
 }
 
 // isDevice reports whether an inbox is that of a principal's device. Others can't have it made: they would use up what

@@ -142,6 +142,45 @@ func TestNewInboxes(t *testing.T) {
 	})
 }
 
+// Whoever might open inboxes of any name could make as many as fit.
+func TestNewInboxesOpened(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := start(t, newStore(), queues.BrokerConfig{Authorize: allow, NewInboxes: 3, SendRate: -1})
+		open := func(c *queues.Client, name string) error {
+			in, _, err := c.OpenInbox(t.Context(), name, queues.InboxConfig{})
+			if err == nil {
+				defer in.Close(t.Context())
+			}
+			return err
+		}
+		ann, bob, nobody, spaces := n.As("ann"), n.As("bob"), n.As(""), n.As("Ann Lee")
+		expectCode(t, open(ann, "a0"), "")
+		expectCode(t, ann.Subscribe(t.Context(), "a1", "news"), "")
+		expect(t, "by sending", sendAs(t, ann, "a2", "a3"), "1 rate_limited")
+		err := open(ann, "a3")
+		expectCode(t, err, queues.CodeRateLimited)
+		expect(t, "retryAfter", retryAfter(err), 20*time.Minute)
+		expectCode(t, ann.Subscribe(t.Context(), "bob/phone", "news"), queues.CodeRateLimited)
+		expect(t, "refused", refused(n.Broker), "new_inboxes=3")
+		expect(t, "what was refused made nothing", sendAs(t, bob, "bob/phone"), "not_found")
+		for _, name := range []string{"a0", "a1", "a2", "ann", "ann/phone"} { // what is there, or one's own
+			expectCode(t, open(ann, name), "")
+			expectCode(t, ann.Subscribe(t.Context(), name, "sport"), "")
+		}
+		expectCode(t, open(spaces, queues.InboxOf("Ann Lee")+"/phone"), "")
+		for _, name := range named("b", 9) {
+			expectCode(t, open(&n.Client, name), "")
+		}
+		for i, name := range named("c", 4) { // those without a name have it together
+			expectCode(t, open(nobody, name), map[bool]queues.Code{true: queues.CodeRateLimited}[i == 3])
+		}
+		expectCode(t, open(bob, "c3"), "")
+		time.Sleep(20 * time.Minute)
+		expectCode(t, open(ann, "a3"), "")
+		expectCode(t, open(ann, "a4"), queues.CodeRateLimited)
+	})
+}
+
 // A sender could have used up what a principal may have of inboxes for its devices.
 func TestDevicesAreMadeByTheirOwners(t *testing.T) {
 	n := start(t, newStore(), queues.BrokerConfig{

@@ -160,9 +160,12 @@ func (b *Broker) fanOutPage(ctx context.Context, e *Entry, after string, refused
 }
 
 // Subscribe makes an inbox a member of a topic, until Unsubscribe, whether it is open or not. It is a
-// Subscribe action on the topic, by whoever may open the inbox.
+// Subscribe action on the topic, by whoever may open the inbox, which is made as by OpenInbox.
 func (c *Client) Subscribe(ctx context.Context, inbox, topic string) error {
 	if err := c.subscription(ctx, inbox, topic); err != nil {
+		return err
+	}
+	if err := c.leaveToUse(ctx, inbox); err != nil {
 		return err
 	}
 	err := c.b.store.Subscribe(ctx, inbox, topic, c.b.cfg.Inbox)

@@ -157,7 +157,7 @@ func (q *hostQueues) authorize(ctx context.Context, user string, action queues.A
 			queues.Publish: rules.Publish, queues.Consume: rules.Consume, queues.Inspect: rules.Inspect, queues.Admin: rules.Admin,
 		}[action]
 	case queues.OpenInbox:
-		if queues.OwnInbox(ctx, queueapi.InboxOf(user), action, name) == nil {
+		if queues.OwnInbox(ctx, queues.InboxOf(user), action, name) == nil {
 			return nil
 		}
 		who = q.cfg.Inboxes.RulesOf(name).Open

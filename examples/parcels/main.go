@@ -125,7 +125,7 @@ func authorize(ctx context.Context, who string, action queues.Action, what strin
 	case (action == queues.Inspect || action == queues.Admin) && what == "pickups" && queues.Match("hub:*", who):
 		return nil
 	}
-	return queues.OwnInbox(ctx, queueapi.InboxOf(who), action, what)
+	return queues.OwnInbox(ctx, queues.InboxOf(who), action, what)
 }
 
 // shops hand in parcels, and read their inboxes.
@@ -158,7 +158,7 @@ func drivers(ns *server.Namespace, broker *queues.Broker, hub *server.Namespace)
 		}
 		// A driver that reports a second time, since it was cut off before it could acknowledge,
 		// puts nothing more into the inbox.
-		_, err = broker.InboxSend(ctx, &queues.Entry{ID: p.ID, Payload: data}, queueapi.InboxOf(p.Shop))
+		_, err = broker.InboxSend(ctx, &queues.Entry{ID: p.ID, Payload: data}, queues.InboxOf(p.Shop))
 		if err != nil {
 			return false, err
 		}

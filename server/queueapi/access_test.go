@@ -143,19 +143,19 @@ func TestAnotherOnesMessages(t *testing.T) {
 
 // TestInboxNames: no principal's inbox is another's, whatever they are called.
 func TestInboxNames(t *testing.T) {
-	spaces := queueapi.InboxOf("Bob Smith")
+	spaces := queues.InboxOf("Bob Smith")
 	if !queues.ValidInbox(spaces) || queueapi.InboxNamed("Bob Smith") != spaces || queueapi.InboxNamed(spaces) != spaces {
 		t.Errorf("%q", spaces)
 	}
 	seen := map[string]string{}
-	for _, principal := range []string{"Bob Smith", spaces, queueapi.InboxOf(spaces), "bob", "bob/phone", "user:12", "bob/", "/", "Ä", strings.Repeat("x", 200)} {
-		name := queueapi.InboxOf(principal)
+	for _, principal := range []string{"Bob Smith", spaces, queues.InboxOf(spaces), "bob", "bob/phone", "user:12", "bob/", "/", "Ä", strings.Repeat("x", 200)} {
+		name := queues.InboxOf(principal)
 		if other, there := seen[name]; there || !queues.ValidInbox(name) || strings.Contains(name, "/") {
 			t.Errorf("the inbox of %q and %q is %q", principal, other, name)
 		}
 		seen[name] = principal
 	}
-	if queueapi.InboxOf("user:12") != "user:12" || queueapi.InboxNamed("bob/phone") != "bob/phone" || queueapi.InboxOf("") != "" {
+	if queues.InboxOf("user:12") != "user:12" || queueapi.InboxNamed("bob/phone") != "bob/phone" || queues.InboxOf("") != "" {
 		t.Error("plain names are changed")
 	}
 }

@@ -2,11 +2,8 @@ package queueapi
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"regexp"
 	"sync"
 
 	"github.com/roomcast/roomcast/queues"
@@ -58,27 +55,14 @@ func (e *Entry) Message(data func(json.RawMessage) (queues.Payload, error)) (*qu
 	return &queues.Entry{ID: e.ID, TTL: ttl, Headers: e.Headers, Payload: p}, err
 }
 
-// InboxOf returns the name of a principal's inbox: the principal's own, or if that can't
-// be an inbox's, since it has spaces for example, one made of it. Two principals never have one inbox: who has
-// a name like those that are made gets another one.
-func InboxOf(principal string) string {
-	if principal == "" || queues.ValidName(principal) && !madeName.MatchString(principal) {
-		return principal
-	}
-	sum := sha256.Sum256([]byte(principal))
-	return "user:" + base64.RawURLEncoding.EncodeToString(sum[:18])
-}
-
 // InboxNamed returns the inbox that somebody means: that of a principal, of one of its devices
-// (principal/device), or by the name that InboxOf has made.
+// (principal/device), or by the name that queues.InboxOf has made.
 func InboxNamed(name string) string {
 	if queues.ValidInbox(name) {
 		return name
 	}
-	return InboxOf(name)
+	return queues.InboxOf(name)
 }
-
-var madeName = regexp.MustCompile(`^user:[A-Za-z0-9_-]{24}$`)
 
 // inboxSend answers inbox:send {to: [inbox], data, id?, ttl?, headers?} or {topic, data, …}.
 func (c *call) inboxSend() error {
@@ -216,7 +200,7 @@ func (c *call) inboxOpen() error {
 // own is the inbox that is named, or the principal's.
 func (c *call) own(name string) string {
 	if name == "" {
-		return InboxOf(c.client.Principal())
+		return queues.InboxOf(c.client.Principal())
 	}
 	return InboxNamed(name)
 }

@@ -36,13 +36,13 @@ func (r Room) Join(ctx context.Context, s *server.Socket) error {
 	if err := s.Join(r.room); err != nil {
 		return err
 	}
-	return r.api.broker.Subscribe(ctx, InboxOf(principal), r.topic)
+	return r.api.broker.Subscribe(ctx, queues.InboxOf(principal), r.topic)
 }
 
 // Leave ends the membership of a socket's principal, and of the socket.
 func (r Room) Leave(ctx context.Context, s *server.Socket) error {
 	s.Leave(r.room)
-	return r.api.broker.Unsubscribe(ctx, InboxOf(r.api.cfg.Principal(s)), r.topic)
+	return r.api.broker.Unsubscribe(ctx, queues.InboxOf(r.api.cfg.Principal(s)), r.topic)
 }
 
 // Emit sends an event to all members' inboxes. Clients get it as inbox:message with
