@@ -28,7 +28,8 @@ type BrokerConfig struct {
 	// MaxQueues is how many queues there may be, of all, when a principal makes another. Default 10,000.
 	MaxQueues int
 
-	// Inbox bounds every inbox. Defaults: 10,000 entries, 16 MiB, 30 days, DropOldest, 1000 topics, 100 devices.
+	// Inbox bounds every inbox, and how many there are. Defaults: 10,000 entries, 16 MiB, 30 days, DropOldest, 1000 topics, 100 devices,
+	// 1,000,000 inboxes.
 	Inbox InboxLimits
 	// InboxPayload is the largest payload of an entry in bytes. Default 256 KiB.
 	InboxPayload int
@@ -72,6 +73,7 @@ func (c BrokerConfig) WithDefaults() BrokerConfig {
 	c.Inbox.Overflow = cmp.Or(c.Inbox.Overflow, DropOldest)
 	c.Inbox.Topics = limit(c.Inbox.Topics, 1000)
 	c.Inbox.Devices = limit(c.Inbox.Devices, 100)
+	c.Inbox.Inboxes = limit(c.Inbox.Inboxes, 1_000_000)
 	c.InboxPayload = limit(c.InboxPayload, 256<<10)
 	c.InboxIdle = limit(c.InboxIdle, 30*24*time.Hour)
 	c.SendRate = cmp.Or(c.SendRate, 100)

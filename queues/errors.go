@@ -69,8 +69,11 @@ var (
 	ErrConflict     = &Error{Code: CodeConflict, Message: "conflict"}
 )
 
-// ErrInboxes is the ErrQueueFull of inboxes that can't be made: the principal has too many devices.
-var ErrInboxes = &Error{Code: CodeQueueFull, Message: "the principal has inboxes for too many devices"}
+// The ErrQueueFull of inboxes that can't be made: the principal has too many devices, or there are too many of all.
+var (
+	ErrDevices = &Error{Code: CodeQueueFull, Message: "the principal has inboxes for too many devices"}
+	ErrInboxes = &Error{Code: CodeQueueFull, Message: "there are too many inboxes"}
+)
 
 // CodeOf returns the code of err, CodeUnavailable for errors that have none,
 // and "" for nil.

@@ -10,7 +10,8 @@ import (
 // An inbox has entries with numbers from 1, without gaps in what is appended. What is lost
 // before it is acknowledged leaves a gap: by expiry, or since there was no room. Its epoch is another one
 // whenever numbers may have started anew. An inbox is made by the first use, except that principals have only so many of
-// those of devices (InboxLimits.Devices): ErrInboxes.
+// those of devices (InboxLimits.Devices): ErrDevices; and that there are only so many of all (InboxLimits.Inboxes):
+// ErrInboxes.
 type InboxStore interface {
 	// Append puts entries at the end of inboxes, and tells the nodes that own them.
 	Append(ctx context.Context, calls []*AppendCall)
@@ -18,7 +19,7 @@ type InboxStore interface {
 	// Open makes owner an owner of an inbox. If mirror is set and so it was for the owners
 	// that there are, all own it; otherwise owner is the only one, and those before are told that
 	// they were taken over. since, if not nil, is what the client has processed: it
-	// acknowledges, if the epoch is right. ErrInboxes.
+	// acknowledges, if the epoch is right. ErrDevices, ErrInboxes.
 	Open(ctx context.Context, inbox string, owner Owner, since *Position, mirror bool, l InboxLimits) (Opened, error)
 
 	// Read returns entries.
@@ -38,7 +39,7 @@ type InboxStore interface {
 	// unused for idle are deleted.
 	SweepInboxes(ctx context.Context, after string, idle time.Duration) (next string, err error)
 
-	// Subscribe makes an inbox a member of a topic. ErrQueueFull: it is a member of too many; ErrInboxes.
+	// Subscribe makes an inbox a member of a topic. ErrQueueFull: it is a member of too many; ErrDevices, ErrInboxes.
 	Subscribe(ctx context.Context, inbox, topic string, l InboxLimits) error
 
 	// Unsubscribe ends a membership, if there is one.
@@ -77,7 +78,7 @@ type Entry struct {
 	Payload Payload
 }
 
-// InboxLimits bound an inbox. All are set.
+// InboxLimits bound an inbox. All are set but Inboxes.
 type InboxLimits struct {
 	MaxLen   int
 	MaxBytes int64
@@ -88,6 +89,9 @@ type InboxLimits struct {
 	Topics int
 	// Devices is how many inboxes there may be of a principal's devices (principal/device), each for itself.
 	Devices int
+	// Inboxes is how many inboxes there may be of all; 0: no bound. A store with several processes may count them
+	// with some delay.
+	Inboxes int
 }
 
 // AppendCall puts entries into one inbox.
@@ -107,7 +111,8 @@ type AppendResult struct {
 	Seq       uint64
 	Duplicate bool  // stored before: by id as Seq, or by topic
 	Skipped   bool  // not a member of the topic
-	Err       error // ErrQueueFull, ErrInboxes, ErrNotFound
+	Made      bool  // the inbox was made for it
+	Err       error // ErrQueueFull, ErrDevices, ErrInboxes, ErrNotFound
 }
 
 // Opened is the state of an inbox that was opened.

@@ -16,11 +16,12 @@ const (
 	RefusedSend      Refusal = "send_rate"     // BrokerConfig.SendRate
 	RefusedNewInbox  Refusal = "new_inboxes"   // BrokerConfig.NewInboxes
 	RefusedDevice    Refusal = "devices"       // InboxLimits.Devices
+	RefusedInbox     Refusal = "max_inboxes"   // InboxLimits.Inboxes: of all principals together
 	RefusedCongested Refusal = "max_waiting"   // BrokerConfig.MaxWaiting: of all principals together
 )
 
 // Refusals are all there are.
-var Refusals = [...]Refusal{RefusedPublish, RefusedConsumer, RefusedSend, RefusedNewInbox, RefusedDevice, RefusedCongested}
+var Refusals = [...]Refusal{RefusedPublish, RefusedConsumer, RefusedSend, RefusedNewInbox, RefusedDevice, RefusedInbox, RefusedCongested}
 
 // Refused calls f with how often each limit has refused something.
 func (b *Broker) Refused(f func(Refusal, uint64)) {
@@ -37,10 +38,13 @@ func (b *Broker) count(r Refusal) {
 	}
 }
 
-// countInboxes counts err if it is ErrInboxes.
+// countInboxes counts err if it says that an inbox can't be made.
 func (b *Broker) countInboxes(err error) {
-	if err == error(ErrInboxes) {
+	switch err {
+	case ErrDevices:
 		b.count(RefusedDevice)
+	case ErrInboxes:
+		b.count(RefusedInbox)
 	}
 }
 
@@ -102,8 +106,7 @@ func (l *leave) entry(e *Entry, inbox string) (*Entry, func(*AppendResult)) {
 	case !isDevice(inbox) && l.left > 0:
 		l.left--
 		return e, func(r *AppendResult) {
-			made := r.Seq == 1 && !r.Duplicate || CodeOf(r.Err) == CodeUnavailable
-			if !made {
+			if !r.Made && CodeOf(r.Err) != CodeUnavailable {
 				c.b.makes.give(c.principal, c.b.makeRate())
 			}
 		}

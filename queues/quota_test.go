@@ -127,6 +127,10 @@ func TestNewInboxes(t *testing.T) {
 		ann, bob := n.As("ann"), n.As("bob")
 		expect(t, "below", sendAs(t, ann, "a0", "a1"), "1 1")
 		expect(t, "what is there takes no leave", sendAs(t, ann, "a0", "a1", "a0"), "2 2 2")
+		opened, _, err := n.OpenInbox(t.Context(), "empty", queues.InboxConfig{})
+		expectCode(t, err, "")
+		t.Cleanup(func() { opened.Close(context.Background()) })
+		expect(t, "though nothing was ever in it", sendAs(t, ann, "empty"), "1")
 		expect(t, "at, and above", sendAs(t, ann, "a2", "a3", "a0", "a4"), "1 rate_limited 3 rate_limited")
 		expect(t, "refused", refused(n.Broker), "new_inboxes=2")
 		expect(t, "another principal, and the broker", sendAs(t, bob, "a3")+" "+sendAs(t, &n.Client, named("b", 9)...), "1 1 1 1 1 1 1 1 1 1")
@@ -179,6 +183,28 @@ func TestNewInboxesOpened(t *testing.T) {
 		expectCode(t, open(ann, "a3"), "")
 		expectCode(t, open(ann, "a4"), queues.CodeRateLimited)
 	})
+}
+
+// Whoever could be many principals, as in the demo, could have an inbox for each.
+func TestMaxInboxes(t *testing.T) {
+	n := start(t, newStore(), queues.BrokerConfig{Authorize: allow, Inbox: queues.InboxLimits{Inboxes: 2}})
+	open := func(c *queues.Client, name string) error {
+		in, _, err := c.OpenInbox(t.Context(), name, queues.InboxConfig{})
+		if err == nil {
+			defer in.Close(t.Context())
+		}
+		return err
+	}
+	for i, name := range named("visitor", 3) {
+		expectCode(t, open(n.As(name), name), map[bool]queues.Code{true: queues.CodeQueueFull}[i == 2])
+	}
+	ann := n.As("ann")
+	expectCode(t, ann.Subscribe(t.Context(), "ann", "news"), queues.CodeQueueFull)
+	expect(t, "by sending", sendAs(t, ann, "visitor0", "bob", "visitor1"), "1 queue_full 1")
+	expect(t, "by the broker itself", sendAs(t, &n.Client, "bob"), "queue_full")
+	expect(t, "refused", refused(n.Broker), "max_inboxes=4")
+	expectCode(t, n.DeleteInbox(t.Context(), "visitor1"), "")
+	expectCode(t, open(ann, "ann"), "")
 }
 
 // A sender could have used up what a principal may have of inboxes for its devices.

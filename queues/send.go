@@ -14,7 +14,7 @@ type Sent struct {
 	Inbox     string
 	Seq       uint64
 	Duplicate bool
-	Err       error // ErrQueueFull, ErrInboxes, ErrNotFound, ErrRateLimited, ErrUnavailable
+	Err       error // ErrQueueFull, ErrDevices, ErrInboxes, ErrNotFound, ErrRateLimited, ErrUnavailable
 }
 
 // InboxSend puts an entry into inboxes, at most 1000. With an id it is stored once in each; an inbox that is named twice gets it

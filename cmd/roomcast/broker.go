@@ -116,7 +116,7 @@ func brokerConfig(c *config.Config, log *slog.Logger) queues.BrokerConfig {
 		MaxQueues: int(l.Queues),
 		Inbox: queues.InboxLimits{
 			MaxLen: int(in.MaxLen), MaxBytes: int64(in.MaxBytes), TTL: in.TTL.Std(), Overflow: queues.Overflow(in.Overflow),
-			Topics: int(in.MaxTopics), Devices: int(in.MaxDevices),
+			Topics: int(in.MaxTopics), Devices: int(in.MaxDevices), Inboxes: int(in.Max),
 		},
 		InboxPayload: int(in.MaxPayload), InboxIdle: in.Idle.Std(),
 		SendRate: float64(in.SendRate), SendBurst: int(in.SendBurst), NewInboxes: int(in.NewPerHour),

@@ -232,7 +232,7 @@ func Default() Config {
 	}
 	c.Inboxes = Inboxes{
 		Topics: Access{All: true}, MaxLen: 10_000, MaxBytes: 16 << 20, TTL: Duration(30 * 24 * time.Hour), Overflow: "drop-oldest",
-		MaxPayload: 256 << 10, MaxTopics: 1000, MaxDevices: 100, NewPerHour: 1000, SendRate: 100, SendBurst: 1000,
+		MaxPayload: 256 << 10, MaxTopics: 1000, MaxDevices: 100, Max: 1_000_000, NewPerHour: 1000, SendRate: 100, SendBurst: 1000,
 		Idle: Duration(30 * 24 * time.Hour),
 	}
 	c.QueueTimeout = Duration(10 * time.Second)

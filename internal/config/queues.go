@@ -55,6 +55,7 @@ type Inboxes struct {
 	MaxPayload Size     `koanf:"max_payload" off:"true" help:"Largest data of an entry."`
 	MaxTopics  Count    `koanf:"max_topics" off:"true" help:"Topics that an inbox may be subscribed to."`
 	MaxDevices Count    `koanf:"max_devices" off:"true" help:"Inboxes that each user may have for devices, beside the own one."`
+	Max        Count    `koanf:"max" off:"true" help:"Inboxes that there may be of all users; in Redis they are counted with some delay."`
 	NewPerHour Count    `koanf:"new_per_hour" off:"true" help:"Inboxes that each user may have made per hour through one node, by sending to names that have none yet, or by opening or subscribing them; the own ones don't count, and all who have no name are one user."`
 	SendRate   Count    `koanf:"send_rate" off:"true" help:"Entries per second that each user may send through one node: one for each inbox that is named, and one for a topic."`
 	SendBurst  Count    `koanf:"send_burst" help:"How many of them at once."`

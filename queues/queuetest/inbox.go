@@ -1,6 +1,7 @@
 package queuetest
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -128,7 +129,7 @@ var inboxTests = map[string]func(*suite){
 	"an id is stored once": func(s *suite) {
 		e := entry("a")
 		e.ID = "x"
-		check(s, "first", s.send(s.name, s.limits(), e).Results[0], queues.AppendResult{Seq: 1})
+		check(s, "first", s.send(s.name, s.limits(), e).Results[0], queues.AppendResult{Seq: 1, Made: true})
 		check(s, "second", s.send(s.name, s.limits(), entry("b"), e).Results[1], queues.AppendResult{Seq: 1, Duplicate: true})
 		s.open(owner1, nil, false)
 		s.expectEntries(owner1, 0, "1a 2b")
@@ -333,9 +334,9 @@ var inboxTests = map[string]func(*suite){
 		s.must(subscribe(device(2)))
 		s.must(put(device(3)))
 		for range 2 {
-			check(s, "append to a fourth", put(device(4)), error(queues.ErrInboxes))
-			check(s, "open a fourth", open(device(4)), error(queues.ErrInboxes))
-			check(s, "subscribe a fourth", subscribe(device(4)), error(queues.ErrInboxes))
+			check(s, "append to a fourth", put(device(4)), error(queues.ErrDevices))
+			check(s, "open a fourth", open(device(4)), error(queues.ErrDevices))
+			check(s, "subscribe a fourth", subscribe(device(4)), error(queues.ErrDevices))
 		}
 		st, err := s.store.InboxStats(s.ctx(), device(4))
 		s.must(err)
@@ -353,7 +354,7 @@ var inboxTests = map[string]func(*suite){
 
 		s.must(s.store.DeleteInbox(s.ctx(), device(2)))
 		s.must(put(device(4)))
-		check(s, "a fifth", put(device(5)), error(queues.ErrInboxes))
+		check(s, "a fifth", put(device(5)), error(queues.ErrDevices))
 		s.must(s.store.Unsubscribe(s.ctx(), device(1), user+"-topic"))
 		o, err := s.store.Open(s.ctx(), device(1), owner1, nil, false, limits)
 		s.must(err)
@@ -364,7 +365,49 @@ var inboxTests = map[string]func(*suite){
 		s.pass(4)
 		s.sweepInboxes(s.units(3)) // forgets the first
 		s.must(put(device(5)))
-		check(s, "a sixth", put(device(6)), error(queues.ErrInboxes))
+		check(s, "a sixth", put(device(6)), error(queues.ErrDevices))
+	},
+	"only so many inboxes": func(s *suite) {
+		limits := s.limits()
+		limits.Inboxes = 3
+		name := func(i int) string { return fmt.Sprint(s.name, "-", i) }
+		put := func(i int) error { return s.send(name(i), limits, entry("a")).Results[0].Err }
+		open := func(i int) (queues.Opened, error) { return s.store.Open(s.ctx(), name(i), owner1, nil, false, limits) }
+		subscribe := func(i int) error { return s.store.Subscribe(s.ctx(), name(i), s.name+"-topic", limits) }
+		o, err := open(1)
+		s.must(err)
+		s.must(subscribe(2))
+		s.must(put(3))
+		full := func(i int) {
+			s.Helper()
+			_, err := open(i)
+			check(s, "open", err, error(queues.ErrInboxes))
+			check(s, "append", put(i), error(queues.ErrInboxes))
+			check(s, "subscribe", subscribe(i), error(queues.ErrInboxes))
+			st, err := s.store.InboxStats(s.ctx(), name(i))
+			s.must(err)
+			check(s, "it", st, queues.InboxStats{})
+		}
+		full(4)
+		for i := range 3 { // those that are there are used as before
+			_, err := open(i + 1)
+			s.must(errors.Join(err, put(i+1), subscribe(i+1)))
+		}
+		s.must(s.store.DeleteInbox(s.ctx(), name(2)))
+		s.must(s.store.DeleteInbox(s.ctx(), name(2)))
+		s.must(put(4))
+		full(5)
+		s.must(s.store.Unsubscribe(s.ctx(), name(1), s.name+"-topic"))
+		c := &queues.AcknowledgeCall{Inbox: name(1), Owner: owner1, At: queues.Position{Epoch: o.Epoch, Seq: 1}}
+		s.store.Acknowledge(s.ctx(), []*queues.AcknowledgeCall{c})
+		s.must(c.Err)
+		s.must(s.store.CloseInbox(s.ctx(), name(1), owner1))
+		s.pass(4)
+		s.sweepInboxes(s.units(3)) // forgets the first
+		s.must(put(5))
+		full(6)
+		limits.Inboxes = 0
+		s.must(put(6))
 	},
 	"an entry for an inbox that is there": func(s *suite) {
 		for _, inbox := range []string{s.name, s.name + "/d"} {
@@ -379,7 +422,7 @@ var inboxTests = map[string]func(*suite){
 			check(s, "it", st, queues.InboxStats{})
 			r := s.send(inbox, s.limits(), existing, entry("a"), existing).Results
 			checkErr(s, "before, in one call", r[0].Err, queues.ErrNotFound)
-			check(s, "the one that makes it", r[1], queues.AppendResult{Seq: 1})
+			check(s, "the one that makes it", r[1], queues.AppendResult{Seq: 1, Made: true})
 			check(s, "behind it", r[2], queues.AppendResult{Seq: 2})
 			_, err = s.store.Open(s.ctx(), inbox, owner1, nil, false, s.limits())
 			s.must(err)

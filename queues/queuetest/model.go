@@ -27,6 +27,7 @@ func InboxModel(t *testing.T, store queues.Store, pass func(time.Duration), reop
 			Overflow: rapid.SampledFrom([]queues.Overflow{queues.DropOldest, queues.RejectNew}).Draw(rt, "overflow"),
 			Topics:   2,
 			Devices:  1,
+			Inboxes:  rapid.SampledFrom([]int{0, 2}).Draw(rt, "inboxes"),
 		}}
 		for _, name := range []string{user, user + "/d", user + "/e"} {
 			m.inboxes = append(m.inboxes, &modelInbox{name: name})
@@ -149,25 +150,32 @@ func (m *inboxModel) expire(b *modelInbox) {
 	})
 }
 
-// create makes the inbox, unless there are too many of devices.
-func (m *inboxModel) create(b *modelInbox) bool {
+// create makes the inbox, unless there are too many, of all or of devices.
+func (m *inboxModel) create(b *modelInbox) error {
 	if b.exists {
-		return true
+		return nil
 	}
-	n := 0
+	all, devices := 0, 0
 	for _, other := range m.inboxes {
-		if other.exists && strings.Contains(other.name, "/") {
-			n++
+		if !other.exists {
+			continue
+		}
+		all++
+		if strings.Contains(other.name, "/") {
+			devices++
 		}
 	}
-	if strings.Contains(b.name, "/") && n >= m.limits.Devices {
-		return false
+	if m.limits.Inboxes > 0 && all >= m.limits.Inboxes {
+		return queues.ErrInboxes
+	}
+	if strings.Contains(b.name, "/") && devices >= m.limits.Devices {
+		return queues.ErrDevices
 	}
 	*b = modelInbox{
 		name: b.name, epochs: b.epochs, exists: true, topics: map[string]uint64{}, ids: map[string]modelID{},
 		touched: m.now, seen: m.now,
 	}
-	return true
+	return nil
 }
 
 // born checks the epoch of an inbox that may be new.
@@ -247,8 +255,9 @@ func (m *inboxModel) put(b *modelInbox, e *queues.Entry, known bool) queues.Appe
 	if e.Existing && !b.exists {
 		return queues.AppendResult{Err: queues.ErrNotFound}
 	}
-	if !m.create(b) {
-		return queues.AppendResult{Err: queues.ErrInboxes}
+	made := !b.exists
+	if err := m.create(b); err != nil {
+		return queues.AppendResult{Err: err}
 	}
 	size := int64(e.Payload.Size())
 	for len(b.entries) >= m.limits.MaxLen || b.bytes()+size > m.limits.MaxBytes {
@@ -271,7 +280,7 @@ func (m *inboxModel) put(b *modelInbox, e *queues.Entry, known bool) queues.Appe
 	if e.ID != "" {
 		b.ids[e.ID] = modelID{b.last, m.now}
 	}
-	return queues.AppendResult{Seq: b.last}
+	return queues.AppendResult{Seq: b.last, Made: made}
 }
 
 func (b *modelInbox) acknowledge(seq uint64) {
@@ -292,9 +301,9 @@ func (m *inboxModel) open(t *rapid.T) {
 	}
 	opened, err := m.store.Open(m.ctx, b.name, o, since, mirror, m.limits)
 	there := b.exists
-	if !m.create(b) {
-		if err != error(queues.ErrInboxes) {
-			t.Fatalf("too many devices: %v", err)
+	if want := m.create(b); want != nil {
+		if err != want {
+			t.Fatalf("%v, want %v", err, want)
 		}
 		return
 	}
@@ -416,16 +425,15 @@ func (m *inboxModel) subscribe(t *rapid.T) {
 	there := b.exists
 	_, member := b.topics[topic]
 	err := m.store.Subscribe(m.ctx, b.name, topic, m.limits)
-	var want error
+	want := m.create(b)
 	switch {
-	case !m.create(b):
-		want = queues.ErrInboxes
+	case want != nil:
 	case !member && len(b.topics) >= m.limits.Topics:
 		want = queues.ErrQueueFull
 	case !member:
 		b.topics[topic], b.touched = 0, m.now
 	}
-	if queues.CodeOf(err) != queues.CodeOf(want) {
+	if queues.CodeOf(err) != queues.CodeOf(want) || want == queues.ErrInboxes && err != want {
 		t.Fatalf("subscribe: %v, want %v", err, want)
 	}
 	if !there && b.exists {

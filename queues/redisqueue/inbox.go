@@ -16,6 +16,7 @@ import (
 func (s *store) Append(ctx context.Context, calls []*queues.AppendCall) {
 	commands := make([]*command, 0, len(calls))
 	sent := make([]*queues.AppendCall, 0, len(calls))
+	full := len(calls) > 0 && s.fullOfInboxes(ctx, calls[0].Limits)
 	for _, c := range calls {
 		key := s.inboxKey(c.Inbox)
 		if s.memory.refuses(ctx, s.rdb, key) {
@@ -25,7 +26,7 @@ func (s *store) Append(ctx context.Context, calls []*queues.AppendCall) {
 		lane, call := "", ""
 		args := make([]any, 0, 7+2*len(c.Entries))
 		args = append(args, lane, call, c.Limits.MaxLen, c.Limits.MaxBytes, bound(millis(c.Limits.TTL)),
-			flag(c.Limits.Overflow == queues.DropOldest), c.Limits.Devices)
+			flag(c.Limits.Overflow == queues.DropOldest), devicesArg(c.Limits, full))
 		for _, e := range c.Entries {
 			args = appendEntry(args, e)
 			if e.ID == "" && e.Topic == "" && lane == "" { // nothing else would show that it came twice
@@ -37,19 +38,22 @@ func (s *store) Append(ctx context.Context, calls []*queues.AppendCall) {
 		sent = append(sent, c)
 	}
 	s.run(ctx, commands...)
+	made := 0
 	for i, c := range sent {
 		if lane := commands[i].args[0].(string); lane != "" {
 			s.lanes.give(lane, commands[i].err)
 		}
-		appended(c, commands[i])
+		made += appended(c, commands[i], full)
 	}
+	s.counted(ctx, made)
 }
 
-func appended(c *queues.AppendCall, cmd *command) {
+// appended reads what became of a call's entries. It returns how many inboxes were made for them.
+func appended(c *queues.AppendCall, cmd *command, full bool) (made int) {
 	a, err := cmd.answer()
 	if err != nil {
 		c.Err = err
-		return
+		return 0
 	}
 	c.Epoch, c.Dropped = uint64(a.number()), int(a.number())
 	list := a.list()
@@ -59,7 +63,10 @@ func appended(c *queues.AppendCall, cmd *command) {
 		what := list.number()
 		r.Seq = uint64(list.number())
 		switch what {
-		case 0:
+		case 0, 6:
+			if r.Made = what == 6; r.Made {
+				made++
+			}
 			if !cmd.confirmed {
 				r.Err = queues.ErrNotDurable
 			}
@@ -70,7 +77,7 @@ func appended(c *queues.AppendCall, cmd *command) {
 		case 4:
 			r.Err = queues.ErrNotFound
 		case 5:
-			r.Err = queues.ErrInboxes
+			r.Err = tooMany(full)
 		default:
 			r.Err = queues.ErrQueueFull
 		}
@@ -78,6 +85,7 @@ func appended(c *queues.AppendCall, cmd *command) {
 	if a.bad || list.bad {
 		c.Results, c.Err = nil, refusal(errCorrupt)
 	}
+	return made
 }
 
 // appendEntry appends what the script takes of an entry.
@@ -106,11 +114,15 @@ func (s *store) Open(ctx context.Context, inbox string, o queues.Owner, since *q
 	if err := s.rdb.SAdd(ctx, s.ownedKey(o.Node), inbox).Err(); err != nil {
 		return opened, refusal(err)
 	}
-	args := append(ownerArgs(o), flag(mirror), 0, 0, 0, l.Devices)
+	full := s.fullOfInboxes(ctx, l)
+	args := append(ownerArgs(o), flag(mirror), 0, 0, 0, devicesArg(l, full))
 	if since != nil {
 		args[3], args[4], args[5] = 1, since.Epoch, since.Seq
 	}
 	a, err := s.ask(ctx, openScript, s.inboxKey(inbox), args...)
+	if err == error(queues.ErrDevices) {
+		err = tooMany(full)
+	}
 	if err != nil {
 		return opened, err
 	}
@@ -120,6 +132,7 @@ func (s *store) Open(ctx context.Context, inbox string, o queues.Owner, since *q
 	opened.Recovered = opened.Reason == ""
 	nodes := a.list()
 	s.unlist(ctx, inbox, nodes, o.Node)
+	s.counted(ctx, int(a.number()))
 	return opened, a.err()
 }
 
@@ -234,6 +247,7 @@ func (s *store) DeleteInbox(ctx context.Context, inbox string) error {
 		}
 	}
 	s.unlist(ctx, inbox, a.list(), "")
+	s.counted(ctx, -int(a.number()))
 	return a.err()
 }
 
@@ -254,6 +268,9 @@ func (s *store) SweepInboxes(ctx context.Context, after string, idle time.Durati
 	if i < 0 {
 		return "", nil
 	}
+	if after == "" {
+		s.count.begin()
+	}
 	pattern := globQuoter.Replace(s.cfg.Prefix) + "{i:*}"
 	keys, next, err := servers[i].ScanType(ctx, cursor, pattern, step, "list").Result()
 	if err != nil {
@@ -264,17 +281,23 @@ func (s *store) SweepInboxes(ctx context.Context, after string, idle time.Durati
 		commands[i] = &command{script: tidyScript, key: key, args: []any{millis(idle)}}
 	}
 	s.run(ctx, commands...)
+	gone := 0
 	for _, c := range commands {
-		if _, err := c.answer(); err != nil {
+		a, err := c.answer()
+		if err != nil {
 			return after, err
 		}
+		gone += int(a.number())
 	}
+	s.counted(ctx, -gone)
+	s.count.saw(len(keys) - gone)
 	switch {
 	case next != 0:
 		return servers[i].Options().Addr + " " + strconv.FormatUint(next, 10), nil
 	case i+1 < len(servers):
 		return servers[i+1].Options().Addr + " 0", nil
 	}
+	s.recounted(ctx)
 	return "", nil
 }
 

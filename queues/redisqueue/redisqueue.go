@@ -22,6 +22,7 @@ type store struct {
 	rdb    *client
 	fsync  canFsync // of all servers
 	memory memory
+	count  inboxCount
 	lanes  lanes
 	nudges nudges
 
@@ -84,6 +85,7 @@ func (s *store) inboxKey(name string) string {
 
 func (s *store) topicKey(name string) string { return s.cfg.Prefix + "{t:" + name + "}" }
 func (s *store) ownedKey(node string) string { return s.cfg.Prefix + "{n:" + node + "}" }
+func (s *store) countKey() string            { return s.cfg.Prefix + "inboxes" }
 func (s *store) queuesKey() string           { return s.cfg.Prefix + "queues" }
 func (s *store) nodesKey() string            { return s.cfg.Prefix + "nodes" }
 func (s *store) secretKey() string           { return s.cfg.Prefix + "secret" }
@@ -131,7 +133,7 @@ var refusals = map[string]*queues.Error{
 	"CONFLICT": queues.ErrConflict,
 	"TAKEN":    queues.ErrTakenOver,
 	"EPOCH":    queues.Refuse(queues.CodeConflict, "the inbox has another epoch"),
-	"INBOXES":  queues.ErrInboxes,
+	"INBOXES":  queues.ErrDevices,
 	"OOM":      queues.ErrQueueFull,
 }
 

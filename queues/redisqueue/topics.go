@@ -17,14 +17,22 @@ func (s *store) Subscribe(ctx context.Context, inbox, topic string, l queues.Inb
 	if err != nil {
 		return refusal(err)
 	}
-	a, err := s.ask(ctx, subscribeScript, s.inboxKey(inbox), topic, l.Topics, l.Devices)
+	full := s.fullOfInboxes(ctx, l)
+	a, err := s.ask(ctx, subscribeScript, s.inboxKey(inbox), topic, l.Topics, devicesArg(l, full))
 	if err == nil {
-		if a.number() == 1 || a.bad {
+		what := a.number()
+		if what == 2 {
+			s.counted(ctx, 1)
+		}
+		if what > 0 || a.bad {
 			return a.err()
 		}
 		err = queues.Refuse(queues.CodeQueueFull, "the inbox is subscribed to too many topics")
-	} else if !errors.Is(err, queues.ErrInboxes) {
+	} else if !errors.Is(err, queues.ErrQueueFull) {
 		return err
+	}
+	if err == error(queues.ErrDevices) {
+		err = tooMany(full)
 	}
 	if added > 0 {
 		s.rdb.SRem(ctx, s.topicKey(topic), inbox) // if it stays, it is skipped

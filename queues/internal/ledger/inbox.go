@@ -51,8 +51,11 @@ type owner struct {
 func (l *Ledger) inboxOf(name string, limits *queues.InboxLimits) (*inbox, error) {
 	b := l.inboxes[name]
 	if b == nil {
-		if principal, ok := deviceOf(name); ok && l.devices[principal] >= limits.Devices {
+		if limits.Inboxes > 0 && len(l.inboxes) >= limits.Inboxes {
 			return nil, queues.ErrInboxes
+		}
+		if principal, ok := deviceOf(name); ok && l.devices[principal] >= limits.Devices {
+			return nil, queues.ErrDevices
 		}
 		l.nextNo++
 		l.epoch = max(l.epoch+1, uint64(l.now))
@@ -86,7 +89,7 @@ func (l *Ledger) storeCursor(b *inbox) {
 // Append does a call of InboxStore.Append.
 func (l *Ledger) Append(c *queues.AppendCall) {
 	c.Results = make([]queues.AppendResult, len(c.Entries))
-	b, i := l.inboxes[c.Inbox], 0
+	b, i, made := l.inboxes[c.Inbox], 0, -1
 	for ; b == nil && i < len(c.Entries); i++ { // those for which no inbox is made
 		switch e := c.Entries[i]; {
 		case e.Topic != "":
@@ -101,6 +104,7 @@ func (l *Ledger) Append(c *queues.AppendCall) {
 			c.Results[i].Err = err
 			continue
 		}
+		made = i
 		break
 	}
 	if b == nil {
@@ -112,6 +116,7 @@ func (l *Ledger) Append(c *queues.AppendCall) {
 	last := b.cursor.last
 	for ; i < len(c.Entries); i++ {
 		c.Results[i] = l.append(b, c.Entries[i], &c.Limits, &c.Dropped)
+		c.Results[i].Made = i == made && c.Results[i].Err == nil
 	}
 	if c.Dropped > 0 {
 		l.storeCursor(b)

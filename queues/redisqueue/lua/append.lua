@@ -3,7 +3,7 @@
 -- ARGV: lane, number of the call, limits (length, bytes, TTL, 1 to drop the oldest, devices), and of each entry its head (flags,
 -- size, TTL, number in the topic, id, topic) and its body.
 -- Returns the epoch, how many were dropped, and of each its number and 0 stored, 1 known, 2 not a member, 3 no room, 4 no such
--- inbox, and none is made for it, or 5 too many devices.
+-- inbox, and none is made for it, 5 too many, or 6 stored, and the inbox was made.
 local lane = I .. ':done:' .. ARGV[1]
 if ARGV[1] ~= '' then
 	local v = call('GET', lane)
@@ -62,6 +62,7 @@ local function append(draft, body)
 		if not M.epoch then return 4, 0 end
 		flags = flags - 1
 	end
+	local made = not M.epoch
 	if not create(ARGV[7]) then return 5, 0 end
 	if not room(size) then return 3, 0 end
 	M.last = M.last + 1
@@ -79,7 +80,7 @@ local function append(draft, body)
 	values[#values + 1] = struct.pack(ENTRY, flags, now, expires, size) .. body
 	M.n, M.bytes = M.n + 1, M.bytes + size
 	if #values >= 500 then flush() end
-	return 0, M.last
+	return made and 6 or 0, M.last
 end
 
 expire()

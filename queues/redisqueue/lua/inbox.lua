@@ -40,11 +40,14 @@ local prefix, name, device = string.match(I, '^(.*){i:([^}]*)}{?([^}]*)}?$')
 local devices = prefix .. '{i:' .. name .. '}:devices'
 if device ~= '' then name = name .. '/' .. device end
 
--- create makes the inbox, if there is none and the principal has less than so many for devices. It says whether there is one.
+-- create makes the inbox, if there is none and the principal has less than so many for devices; negative: none is made.
+-- It says whether there is one.
 local function create(most)
 	if M.epoch then return true end
+	most = tonumber(most)
+	if most < 0 then return false end
 	if device ~= '' then
-		if call('SCARD', devices) >= tonumber(most) then return false end
+		if call('SCARD', devices) >= most then return false end
 		call('SADD', devices, device)
 	end
 	M.epoch = time[1] * 1000000 + time[2]

@@ -1,6 +1,8 @@
 --use inbox
 -- Makes somebody an owner. ARGV: node, number, 1 for a mirror, 1 if there is a position, its epoch and number, how many devices.
--- Returns epoch, acknowledged, first, last, what was lost ('': nothing), and nodes whose owners were taken over.
+-- Returns epoch, acknowledged, first, last, what was lost ('': nothing), nodes whose owners were taken over, and 1 if the inbox was
+-- made.
+local made = M.epoch and 0 or 1
 if not create(ARGV[7]) then return { err = 'INBOXES too many devices' } end
 same()
 expire()
@@ -33,4 +35,4 @@ elseif M.expired > M.acked then
 end
 M.used = now
 save()
-return { M.epoch, M.acked, M.n > 0 and M.base or M.last + 1, M.last, lost, nodes }
+return { M.epoch, M.acked, M.n > 0 and M.base or M.last + 1, M.last, lost, nodes, made }
