@@ -121,6 +121,9 @@ func (q *queueRun) startNode(i int) error { return q.startFailing(i, 0) }
 // startFailing starts a node whose power fails after a while, or never.
 func (q *queueRun) startFailing(i int, dark time.Duration) (err error) {
 	name := "node" + strconv.Itoa(i)
+	if q.data != "" {
+		q.rec.Add(history.Event{Kind: history.Opened})
+	}
 	n := &queueNode{Name: name, Dir: q.dir, Addr: q.ports[i], Data: q.data, Disk: q.disk, Dark: dark}
 	if q.redis != nil {
 		n.Redis, n.Durability = q.links[i].Addr, redisqueue.Fsync

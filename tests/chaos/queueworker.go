@@ -270,8 +270,8 @@ func (w *worker) work(conn *wire, m *delivered, ack func(...any), renew bool, cl
 	cur := w.w
 	mine := w.held[m.R] != nil
 	w.mu.Unlock()
-	if cur != conn && w.session == "" || !mine && w.n(2) == 0 {
-		return // else it tries to settle what isn't its own any more
+	if (cur != conn && w.session == "" || !mine) && w.n(2) == 0 {
+		return // else it tries to settle what isn't its own any more, or what may be
 	}
 	op := fmt.Sprint(w.name, "-", os.Getpid(), "-", w.ops.Add(1))
 	e := history.Event{Kind: history.Settle, Op: op, How: how, Queue: m.Queue, ID: m.ID, Fence: m.Fence, Who: w.cfg.Name, Conn: cur.id}

@@ -31,11 +31,12 @@ type Verdict struct {
 	Messages, Hands, Again, Settled, Unknown int // stored; deliveries; of them not the first; settlements, and those without an answer
 	Dead, Redriven, Purged                   int
 	Starved                                  time.Duration // for how long processes that were excused had no time from the computer, added up
+	Superseded, Stale                        int           // settlements that were refused since the message was handed out again; those of before the store was opened anew
 	Forgotten, Undone, Withdrawn             int           // stored, settled, or handed out, shortly before the store's power failed, and lost with it
 	Entries, OfTopics, Gaps, Missing         int           // inboxes: received for the first time, those of topics among them; gaps told, and numbers in them
 
-	Lost, Invented, Twice, Holders, Disorder, Untold, Overflow, Poison, Paused int
-	Examples                                                                   []string
+	Lost, Invented, Twice, Unjust, Holders, Disorder, Untold, Overflow, Poison, Paused int
+	Examples                                                                           []string
 
 	// How long messages were not with anybody, by what has ended the hand-out before. Calm are those at a time
 	// when nothing else was wrong.
@@ -44,16 +45,16 @@ type Verdict struct {
 
 // Wrong is how many things are wrong.
 func (v *Verdict) Wrong() int {
-	return v.Lost + v.Invented + v.Twice + v.Holders + v.Disorder + v.Untold + v.Overflow + v.Poison + v.Paused
+	return v.Lost + v.Invented + v.Twice + v.Unjust + v.Holders + v.Disorder + v.Untold + v.Overflow + v.Poison + v.Paused
 }
 
 func (v *Verdict) String() string {
-	s := fmt.Sprintf("%d messages, %d hand-outs (%d again), %d settled (%d answers lost), %d dead, %d redriven, %d purged; %d inbox entries, %d of topics, %d gaps of %d told\n"+
+	s := fmt.Sprintf("%d messages, %d hand-outs (%d again), %d settled (%d answers lost), %d superseded (%d receipts of before a restart), %d dead, %d redriven, %d purged; %d inbox entries, %d of topics, %d gaps of %d told\n"+
 		"with the power of the store: %d forgotten, %d settlements and %d hand-outs undone; processes had to wait for %v, added up\n"+
-		"lost %d, invented or stored twice %d, settled twice or by a stale receipt %d, two holders %d, out of order per key or topic %d, inbox gaps untold %d, above the cap %d, poison alive %d, done while paused %d",
-		v.Messages, v.Hands, v.Again, v.Settled, v.Unknown, v.Dead, v.Redriven, v.Purged, v.Entries, v.OfTopics, v.Gaps, v.Missing,
+		"lost %d, invented or stored twice %d, settled twice or by a stale receipt %d, superseded by nobody %d, two holders %d, out of order per key or topic %d, inbox gaps untold %d, above the cap %d, poison alive %d, done while paused %d",
+		v.Messages, v.Hands, v.Again, v.Settled, v.Unknown, v.Superseded, v.Stale, v.Dead, v.Redriven, v.Purged, v.Entries, v.OfTopics, v.Gaps, v.Missing,
 		v.Forgotten, v.Undone, v.Withdrawn, v.Starved.Round(time.Millisecond),
-		v.Lost, v.Invented, v.Twice, v.Holders, v.Disorder, v.Untold, v.Overflow, v.Poison, v.Paused)
+		v.Lost, v.Invented, v.Twice, v.Unjust, v.Holders, v.Disorder, v.Untold, v.Overflow, v.Poison, v.Paused)
 	for _, e := range v.Examples {
 		s += "\n  " + e
 	}
@@ -99,6 +100,7 @@ type checker struct {
 	faults map[string][]window // by what was hit
 	all    []named             // the same, in order
 	power  []outage
+	opened []int64                    // when a store that is one process was
 	admin  map[string]*administration // by queue
 }
 
@@ -116,6 +118,8 @@ func Check(events []Event, rules map[string]Rules) *Verdict {
 	v.purges()
 	v.pauses(messages)
 	v.linear(messages)
+	v.refused(messages)
+	v.receipts(messages)
 	v.fences(messages)
 	v.holders(messages)
 	v.keys(messages)

@@ -39,6 +39,8 @@ func (v *checker) windows(events []Event) {
 			}
 		case e.Kind == Power:
 			v.power = append(v.power, outage{window: window{e.Call, e.At}})
+		case e.Kind == Opened:
+			v.opened = append(v.opened, e.At)
 		}
 	}
 	slices.SortFunc(v.all, func(a, b named) int { return cmp.Compare(a.from, b.from) })

@@ -41,6 +41,7 @@ const (
 	Fault   Kind = "fault"   // Outcome: what; Who: to which process; Call: since when
 	Depth   Kind = "depth"   // Queue, N: how many messages there were
 	Power   Kind = "power"   // the store's power failed; Call: since when what was acknowledged may be lost
+	Opened  Kind = "opened"  // the store is one process: this one, which has ended its work, is followed by another
 	Admin   Kind = "admin"   // Queue, How: one of those below, ID of a redrive, N: how many of a purge; Call, Outcome
 
 	Send   Kind = "send"   // Queue: the inbox; ID, Call, Outcome, Seq

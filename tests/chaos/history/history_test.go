@@ -277,6 +277,79 @@ func TestUndone(t *testing.T) {
 	}
 }
 
+// Who is told "superseded" was that: there has been another hand-out, perhaps of which nobody knows, or may have been one that was
+// lost with the store's power or its process. Nobody noticed when a store said so of valid receipts.
+func TestSuperseded(t *testing.T) {
+	const ms = int64(1e6)
+	op := 0
+	join := func(lists ...[]Event) []Event { return slices.Concat(lists...) }
+	hand := func(fence uint64, attempt int, asked, at int64) []Event {
+		who := fmt.Sprint("w", fence)
+		return []Event{
+			{Kind: Deliver, Queue: "q", ID: "m", Fence: fence, Attempt: attempt, At: at * ms, Call: asked * ms, Who: who, Conn: who, Node: "n"},
+			{Kind: Closed, Conn: who, Who: who, At: (at + 100) * ms, Outcome: "socket closed"},
+		}
+	}
+	settle := func(fence uint64, at int64, how, out string) []Event {
+		op++
+		e := Event{Kind: Settle, Queue: "q", ID: "m", Fence: fence, At: at * ms, Who: "w", Conn: "w", How: how, Op: fmt.Sprint(op)}
+		return []Event{e, {Kind: Settled, Op: e.Op, At: (at + 10) * ms, Outcome: out}}
+	}
+	other := func(fence uint64, published, at int64) []Event { // another message
+		id := fmt.Sprint("o", fence)
+		op++
+		e := Event{Kind: Settle, Queue: "q", ID: id, Fence: fence, At: at*ms + 1, Who: "o", Conn: "o", How: "ack", Op: fmt.Sprint(op)}
+		return []Event{
+			{Kind: Publish, Queue: "q", ID: id, Call: published*ms - 1, At: published * ms, Outcome: OK},
+			{Kind: Deliver, Queue: "q", ID: id, Fence: fence, Attempt: 1, At: at * ms, Call: 1, Who: "o", Conn: "o", Node: "n"},
+			e, {Kind: Settled, Op: e.Op, At: at*ms + 2, Outcome: OK},
+		}
+	}
+	opened := func(at int64) []Event { return []Event{{Kind: Opened, At: at * ms}} }
+	power := func(from, to int64) []Event { return []Event{{Kind: Power, Call: from * ms, At: to * ms}} }
+	first := hand(10, 1, 1, 1000)
+	refused := settle(10, 1500, "ack", "superseded")
+	left := []Event{{Kind: Left, Queue: "q", ID: "m", At: 90000 * ms, Outcome: "dead"}}
+	done := func(fence uint64, at int64) []Event { return settle(fence, at, "ack", OK) }
+	for name, test := range map[string]struct {
+		events        []Event
+		unjust, stale int
+		twice         bool
+	}{
+		"handed out before":                        {events: join(first, hand(11, 2, 1, 1200), refused, done(11, 2000))},
+		"handed out perhaps before":                {events: join(first, refused, hand(11, 2, 1, 1700), done(11, 2000))},
+		"to one who came later":                    {events: join(first, refused, hand(11, 2, 1600, 1700), done(11, 2000)), unjust: 1},
+		"but another was published in between":     {events: join(first, refused, other(11, 1600, 1650), hand(12, 2, 1, 1700), done(12, 2000)), unjust: 1},
+		"and another was published before":         {events: join(first, other(11, 1400, 1650), refused, hand(12, 2, 1, 1700), done(12, 2000))},
+		"and another is handed out later":          {events: join(first, refused, other(13, 1600, 1650), hand(12, 2, 1, 1700), done(12, 2000))},
+		"a hand-out that nobody has seen":          {events: join(first, refused, hand(12, 3, 1600, 1700), done(12, 2000))},
+		"before it was redriven":                   {events: join(first, refused, hand(12, 1, 1600, 1700), done(12, 2000))},
+		"and dead, after one that nobody has seen": {events: join(first, refused, left)},
+		"settled later":                            {events: join(first, refused, done(10, 1600)), unjust: 1},
+		"given back later":                         {events: join(first, refused, settle(10, 1600, "nack", OK), hand(12, 3, 1, 1700), done(12, 2000)), unjust: 1},
+		"settled before":                           {events: join(first, done(10, 1100), refused), unjust: 1},
+		"settled by the next one before":           {events: join(first, hand(11, 2, 1, 1200), done(11, 1300), refused), unjust: 1},
+		"rejected at the same time":                {events: join(first, settle(10, 1505, "reject", OK), refused, left), unjust: 1},
+		"the power failed":                         {events: join(first, power(1100, 1550), refused, hand(11, 2, 1600, 1700), done(11, 2000))},
+		"the power failed long before":             {events: join(power(1, 2), hand(10, 1, 9000, 9100), settle(10, 9500, "ack", "superseded"), hand(11, 2, 9600, 9700), done(11, 9800)), unjust: 1},
+		"the power failed later":                   {events: join(first, refused, hand(11, 2, 1600, 1700), done(11, 1800), power(1900, 2000)), unjust: 1},
+		"of before the store was opened":           {events: join(first, opened(1200), refused, hand(11, 2, 1600, 1700), done(11, 2000)), stale: 1},
+		"of after it was opened":                   {events: join(opened(900), hand(10, 1, 950, 1000), refused, hand(11, 2, 1600, 1700), done(11, 2000)), unjust: 1},
+		"an old receipt, and gone":                 {events: join(first, done(10, 1100), opened(1200), settle(10, 1500, "ack", "gone")), stale: 1},
+		"an old receipt without an answer":         {events: join(first, opened(1200), settle(10, 1500, "ack", "superseded"), settle(10, 1600, "ack", Unknown), left), stale: 2},
+		"an old receipt settles":                   {events: join(first, opened(1200), done(10, 1500)), stale: 1, twice: true},
+		"an old receipt gives back":                {events: join(first, opened(1200), settle(10, 1500, "nack", OK), hand(11, 2, 1, 1700), done(11, 2000)), stale: 1, twice: true},
+		"an old receipt is none":                   {events: join(first, opened(1200), settle(10, 1500, "ack", "bad_request"), hand(11, 2, 1, 1700), done(11, 2000)), stale: 1, twice: true},
+		"sent before it was opened":                {events: join(first, done(10, 1195), opened(1200))},
+	} {
+		publish := []Event{{Kind: Publish, Queue: "q", ID: "m", At: 1, Call: 1, Outcome: OK}}
+		v := Check(join(publish, test.events), nil)
+		if v.Unjust != test.unjust || v.Stale != test.stale || (v.Twice > 0) != test.twice || v.Wrong() != v.Unjust+v.Twice {
+			t.Errorf("%s: %s", name, v)
+		}
+	}
+}
+
 // A message was stored, which nobody knew, and purged, before its producer asked again and was told that it is known. It seemed lost.
 func TestPurgedUnknown(t *testing.T) {
 	for outcome, lost := range map[string]int{Unknown: 0, "unavailable": 0, "paused": 1} {
