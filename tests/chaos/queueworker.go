@@ -295,12 +295,23 @@ func (w *worker) work(conn *wire, m *delivered, ack func(...any), renew bool, cl
 			return
 		}
 		// Nobody knows: it asks again, on whatever connection there is.
-		time.Sleep(100*time.Millisecond + w.some(200))
+		cur = w.other(cur, 100*time.Millisecond+w.some(200))
+		op = fmt.Sprint(w.name, "-", os.Getpid(), "-", w.ops.Add(1))
+		e.Op, e.Conn, e.At = op, cur.id, 0
+	}
+}
+
+// other returns the connection that there is after a while, or at once, every other time, when it is another one than before: then
+// it is ahead of those who get the message now.
+func (w *worker) other(than *wire, d time.Duration) (cur *wire) {
+	at := time.Now().Add(d)
+	for eager := w.n(2) == 0; ; time.Sleep(time.Millisecond) {
 		w.mu.Lock()
 		cur = w.w
 		w.mu.Unlock()
-		op = fmt.Sprint(w.name, "-", os.Getpid(), "-", w.ops.Add(1))
-		e.Op, e.Conn, e.At = op, cur.id, 0
+		if eager && cur != than || time.Now().After(at) {
+			return cur
+		}
 	}
 }
 
