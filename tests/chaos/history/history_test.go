@@ -403,6 +403,32 @@ func TestMissingEntries(t *testing.T) {
 	}
 }
 
+// Those of one topic that may be forgotten took the gaps that those of another needed, or not, as the map went.
+func TestMissingEntriesOfTwoTopics(t *testing.T) {
+	const s = int64(1e9)
+	published := func(topic string, at int64, number uint64) Event {
+		return Event{Kind: Topic, Key: topic, ID: fmt.Sprint(topic, number), Call: at*s - 1, At: at * s, Outcome: OK, Seq: number}
+	}
+	entry := func(topic string, conn string, at int64, epoch, seq, number uint64) Event {
+		return Event{Kind: Entry, Queue: "i", Conn: conn, Epoch: epoch, Seq: seq, ID: fmt.Sprint(topic, number), Key: topic, At: at * s}
+	}
+	for range 20 {
+		v := Check([]Event{
+			{Kind: Member, Queue: "i", Key: "a"}, {Kind: Member, Queue: "i", Key: "b"},
+			{Kind: Open, Queue: "i", Conn: "1", Epoch: 1, At: s},
+			published("a", 2, 1), published("b", 2, 2), entry("a", "1", 2, 1, 1, 1), entry("b", "1", 2, 1, 2, 2),
+			published("a", 3, 3), {Kind: Power, Call: 3*s - s/2, At: 3*s + s/2}, // a3 is forgotten
+			published("b", 6, 4), published("a", 6, 5), published("b", 6, 6), // b4 is dropped
+			{Kind: Open, Queue: "i", Conn: "2", Epoch: 2, Seq: 2, Outcome: "epoch", At: 7 * s},
+			{Kind: Gap, Queue: "i", Conn: "2", Epoch: 2, Seq: 3, To: 3, At: 8 * s},
+			entry("a", "2", 8, 2, 4, 5), entry("b", "2", 8, 2, 5, 6),
+		}, nil)
+		if v.Wrong() > 0 || v.Forgotten != 1 {
+			t.Fatal(v)
+		}
+	}
+}
+
 // A second holder is excused by what kept the first from knowing, and only by that. How long a message was with nobody is told
 // apart by whether something else was wrong.
 func TestFaults(t *testing.T) {

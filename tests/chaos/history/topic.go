@@ -14,12 +14,22 @@ type entry struct {
 	when   int64
 }
 
-// owed is higher for what must be explained than for what may be forgotten.
-func (e *entry) owed() int {
-	if e.kept {
+// absent is an entry that hasn't arrived in an inbox, and those of its topic between which it would have.
+type absent struct {
+	*entry
+	topic         string
+	after, before position
+}
+
+// order has first what must be explained, before what may be forgotten, and then what can be explained by least.
+func (a absent) order(b absent) int {
+	if a.kept != b.kept {
+		if a.kept {
+			return -1
+		}
 		return 1
 	}
-	return 0
+	return a.before.compare(b.before)
 }
 
 // topics checks that what was published to a topic arrives in each inbox that is a member, in the order of its numbers, or was
@@ -52,6 +62,7 @@ func (v *checker) topics(events []Event, find func(inbox, id string) (position, 
 			published[e.ID] = true
 		}
 	}
+	missing := map[string][]absent{} // by inbox
 	for topic, list := range topics {
 		slices.SortFunc(list, func(a, b *entry) int { return cmp.Compare(a.number, b.number) })
 		for i := 1; i < len(list); i++ {
@@ -61,24 +72,18 @@ func (v *checker) topics(events []Event, find func(inbox, id string) (position, 
 		}
 		for _, inbox := range members[topic] {
 			var last *entry
-			var at position     // of last
-			var absent []*entry // since then
-			explain := func(next position) {
-				slices.SortStableFunc(absent, func(a, b *entry) int { return cmp.Compare(b.owed(), a.owed()) })
-				for _, p := range absent {
-					i := slices.IndexFunc(gone[inbox], func(g position) bool { return g.compare(at) > 0 && g.compare(next) < 0 })
-					if i >= 0 {
-						gone[inbox] = slices.Delete(gone[inbox], i, i+1)
-					} else {
-						lost(inbox, p.kept, p.when, "%s: %s, number %d of topic %s, never arrived", inbox, p.id, p.number, topic)
-					}
+			var at position // of last
+			since := len(missing[inbox])
+			before := func(next position) {
+				for i := range missing[inbox][since:] {
+					missing[inbox][since+i].before = next
 				}
-				absent = nil
+				since = len(missing[inbox])
 			}
 			for _, p := range list {
 				here, ok := find(inbox, p.id)
 				if !ok {
-					absent = append(absent, p)
+					missing[inbox] = append(missing[inbox], absent{entry: p, topic: topic, after: at})
 					continue
 				}
 				v.OfTopics++
@@ -86,10 +91,21 @@ func (v *checker) topics(events []Event, find func(inbox, id string) (position, 
 					v.wrong(&v.Disorder, "%s: %s of topic %s, number %d, came as %d, and %s, number %d, as %d",
 						inbox, last.id, topic, last.number, at.seq, p.id, p.number, here.seq)
 				}
-				explain(here)
+				before(here)
 				last, at = p, here
 			}
-			explain(position{math.MaxUint64, 0})
+			before(position{math.MaxUint64, 0})
+		}
+	}
+	for inbox, list := range missing {
+		slices.SortStableFunc(list, absent.order)
+		for _, p := range list {
+			i := slices.IndexFunc(gone[inbox], func(g position) bool { return g.compare(p.after) > 0 && g.compare(p.before) < 0 })
+			if i >= 0 {
+				gone[inbox] = slices.Delete(gone[inbox], i, i+1)
+			} else {
+				lost(inbox, p.kept, p.when, "%s: %s, number %d of topic %s, never arrived", inbox, p.id, p.number, p.topic)
+			}
 		}
 	}
 	return published
