@@ -2,6 +2,7 @@ package redisqueue_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -194,6 +195,37 @@ func TestPowerLossOfTheFirst(t *testing.T) {
 			t.Errorf("%s: %s, number %d, fence %d, after %s, number %d, fence %d", name, m.ID, m.Seq, m.Fence, lost[i].ID, lost[i].Seq, lost[i].Fence)
 		}
 	}
+}
+
+// Power fails again before anything is synced, and the clock is set back: nothing of what was done in between is known, or tells by
+// the time. Messages got the same numbers, and so names, and their hand-outs the same receipts.
+func TestPowerLossTwice(t *testing.T) {
+	t.Parallel()
+	server := redistest.StartWithClock(t, "--appendonly", "yes", "--appendfsync", "always")
+	n := node{t, open(t, server.Client(), redisqueue.Config{})}
+	n.configure(queues.Config{})
+	n.publish(text("a"), text("b"))
+	logOf(n, server)
+	log, synced := filepath.Join(server.Dir(), "appendonlydir"), filepath.Join(t.TempDir(), "synced")
+	server.Kill()
+	if err := os.CopyFS(synced, os.DirFS(log)); err != nil {
+		t.Fatal(err)
+	}
+	receipts, names := map[queues.Ref]bool{}, map[string]bool{}
+	for range 2 {
+		server.Restart()
+		server.SetClock(-time.Hour)
+		for _, m := range n.claim(2) {
+			receipts[m.Ref()] = true
+		}
+		names[n.publish(text("c")).Results[0].ID] = true
+		server.Kill()
+		if err := errors.Join(os.RemoveAll(log), os.CopyFS(log, os.DirFS(synced))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	expect(t, "receipts of two messages, each handed out twice", len(receipts), 4)
+	expect(t, "names of two messages", len(names), 2)
 }
 
 // Power fails, and a settlement is lost, but not the hand-out: the message came again only when the lease ended that nobody had any

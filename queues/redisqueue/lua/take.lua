@@ -3,16 +3,22 @@
 
 -- line sees to it that no fence is issued twice: it grows with the clock as well as by hand-outs, and leaps when
 -- Redis has another history than the one in which the last fence was issued, after a restart or a failover. So
--- does the number of the last message.
+-- does the number of the last message, and in internal queues, by whose numbers inboxes go, it grows with the clock, too. How far
+-- it leaps depends on the history's id, since the power may fail again before anything of it is on disk, and the clock be set back.
 local lined = false
 local function line()
 	if lined then return end
 	lined = true
 	local id = string.match(call('INFO', 'replication'), 'master_replid:(%x+)') or ''
 	if id == S.line then return end
-	if S.line ~= '' then S.seq = S.seq + 1048576 end
+	local clock, own = now - 1700000000000, tonumber(string.sub(id, 1, 7), 16) or 0
+	if string.find(Q, '{q:$', 1, true) then
+		S.seq = math.max(S.seq, clock * 16) + 1048576
+	elseif S.line ~= '' then
+		S.seq = S.seq + 1048576 + own
+	end
 	S.line = id
-	S.fence = math.max(S.fence, (now - 1700000000000) * 2048) + 1048576 -- the later history leaps further
+	S.fence = math.max(S.fence, clock * 2048) + 1048576 + own % 65536 -- the later history leaps further; by up to 32 ms of the clock
 end
 
 -- What this call has stored and no list has yet, by priority: it is behind all that the lists have. first is the first that is
