@@ -99,7 +99,7 @@ type hostQueues struct {
 }
 
 func embeddedConfig(c *config.Config, log *slog.Logger) pebblequeue.Config {
-	return pebblequeue.Config{MemTable: int(c.QueueMemTable), Cache: int(c.QueueCache), Logger: log}
+	return pebblequeue.Config{MemTable: int(c.QueueMemTable), Reserve: int64(c.QueueReserve), Cache: int(c.QueueCache), Logger: log}
 }
 
 func redisConfig(c *config.Config, log *slog.Logger) redisqueue.Config {

@@ -93,7 +93,8 @@ type Config struct {
 	QueueDurability     string   `koanf:"queue_durability" help:"In Redis, when a publish is acknowledged, for inboxes and for queues that don't say: memory, replica or fsync."`
 	QueueConfirmTimeout Duration `koanf:"queue_confirm_timeout" help:"Time that a replica, or the disk of Redis, is waited for with replica and fsync."`
 	QueueMemory         Count    `koanf:"queue_memory" help:"Percent of the maxmemory of Redis beyond which nothing more is stored."`
-	QueueMemTable       Size     `koanf:"queue_memtable" help:"Bytes that the embedded store gathers in memory, besides its log on disk, until they are sorted into a file."`
+	QueueMemTable       Size     `koanf:"queue_memtable" help:"Bytes that the embedded store gathers in memory, besides its log on disk, until they are sorted into a file. At most a 64th of the disk."`
+	QueueReserve        Size     `koanf:"queue_reserve" off:"true" help:"Bytes of the disk that stay free, with the embedded store: with less, nothing more is stored until there is room. At most a 16th of the disk."`
 	QueueCache          Size     `koanf:"queue_cache" help:"Bytes of messages that the embedded store keeps in memory to be handed out without reading."`
 
 	APIToken     string `koanf:"api_token" help:"Token of at least 32 bytes for the JSON API of the internal listener; better in a file."`
@@ -240,6 +241,7 @@ func Default() Config {
 	c.QueueConfirmTimeout = Duration(time.Second)
 	c.QueueMemory = 90
 	c.QueueMemTable = 32 << 20
+	c.QueueReserve = 128 << 20
 	c.QueueCache = 32 << 20
 	c.Shutdown.Delay = Duration(3 * time.Second)
 	c.Shutdown.Window = Duration(15 * time.Second)

@@ -2,6 +2,7 @@ package pebblequeue
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"slices"
@@ -98,15 +99,7 @@ func (s *Store) run(group []*op) *commit {
 	if c.err = s.failure(); c.err != nil {
 		return c
 	}
-	defer func() {
-		if p := recover(); p != nil {
-			msg, ok := p.(fatal)
-			if !ok {
-				panic(p)
-			}
-			c.err = s.fail(fmt.Errorf("%s", msg))
-		}
-	}()
+	defer s.caught(func(err error) { c.err = err })
 	s.state.Begin(s.clock().UnixMilli())
 	for _, o := range group {
 		o.f(s.state)
@@ -163,6 +156,17 @@ func refusal(failed error) error {
 		return queues.ErrUnavailable
 	}
 	return &queues.Error{Code: queues.CodeUnavailable, Message: queues.ErrUnavailable.Message, RetryAfter: queues.ErrUnavailable.RetryAfter, Cause: failed}
+}
+
+// caught, deferred, ends the store where the database says that it can't go on, and tells then what callers get.
+func (s *Store) caught(then func(error)) {
+	if p := recover(); p != nil {
+		msg, ok := p.(fatal)
+		if !ok {
+			panic(p)
+		}
+		then(s.fail(errors.New(string(msg))))
+	}
 }
 
 // fail ends the store: nobody knows what is on disk, so nothing more is promised. It returns what callers get.

@@ -29,11 +29,17 @@ type Config struct {
 	Now func() time.Time
 
 	// MemTable is how many bytes are gathered in memory, besides the log on disk, until they are
-	// sorted into a file. Most messages are settled before. Default 32 MiB.
+	// sorted into a file. Most messages are settled before. The log takes up to six times as much of the disk. Default 32 MiB;
+	// at most a 64th of the disk.
 	MemTable int
 
 	// Cache is how many bytes of messages are kept in memory to be handed out without reading. Default 32 MiB.
 	Cache int
+
+	// Reserve is how many bytes of the disk stay free: with less, publishes and entries for inboxes are refused
+	// with queues.ErrQueueFull, and what is there can be worked on. Default 128 MiB; at most a 16th of the disk.
+	// Negative: none.
+	Reserve int64
 
 	// Logger gets what goes wrong on the disk.
 	Logger *slog.Logger
@@ -57,6 +63,7 @@ type Store struct {
 	clock func() time.Time
 	kv    *kv
 	state *ledger.Ledger
+	space space
 
 	mu      sync.Mutex
 	waiting []*op
@@ -89,6 +96,9 @@ func open(dir string, c Config) (*Store, error) {
 	if c.Cache == 0 {
 		c.Cache = 32 << 20
 	}
+	if c.Reserve == 0 {
+		c.Reserve = 128 << 20
+	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -98,6 +108,7 @@ func open(dir string, c Config) (*Store, error) {
 	if err := c.FS.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
+	c.fit(dir)
 	lock, err := pebble.LockDirectory(dir, c.FS)
 	if err != nil {
 		if os.IsPermission(err) {
@@ -106,6 +117,7 @@ func open(dir string, c Config) (*Store, error) {
 		return nil, fmt.Errorf("%w (%v)", ErrInUse, err)
 	}
 	s := &Store{
+		space:  space{fs: c.FS, dir: dir, reserve: uint64(max(c.Reserve, 0)), log: c.Logger},
 		lock:   lock,
 		log:    c.Logger,
 		clock:  c.Now,
@@ -148,10 +160,12 @@ func (s *Store) load(dir string, c *Config) (err error) {
 		MaxOpenFiles:                500,
 		Logger:                      dbLog{s.log},
 	}
+	files := newTrouble(s.log)
+	opts.EventListener = &pebble.EventListener{BackgroundError: files.happened}
 	for i := range opts.Levels { // what is read is read in order
 		opts.Levels[i].BlockSize, opts.Levels[i].IndexBlockSize = 16<<10, 64<<10
 	}
-	s.db, err = pebble.Open(dir, opts)
+	s.db, err = files.open(dir, opts)
 	if err != nil {
 		if pebble.IsCorruptionError(err) {
 			return fmt.Errorf("%w: %w", ErrDamaged, err)
@@ -185,6 +199,7 @@ func (s *Store) Close() error {
 	s.mu.Unlock()
 	s.poke()
 	<-s.done
+	s.space.close()
 	err := s.db.Close()
 	s.lock.Close()
 	return errors.Join(failed, err)

@@ -22,6 +22,10 @@ func TestMain(m *testing.M) {
 		victim(dir)
 		return
 	}
+	if os.Getenv(fullDisk) != "" {
+		openOnFullDisk()
+		return
+	}
 	goleak.VerifyTestMain(m)
 }
 
