@@ -1,6 +1,7 @@
 package queuetest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -371,6 +372,11 @@ var inboxTests = map[string]func(*suite){
 		limits := s.limits()
 		limits.Inboxes = 3
 		name := func(i int) string { return fmt.Sprint(s.name, "-", i) }
+		s.Cleanup(func() {
+			for i := range 6 {
+				_ = s.store.DeleteInbox(context.Background(), name(i+1))
+			}
+		})
 		put := func(i int) error { return s.send(name(i), limits, entry("a")).Results[0].Err }
 		open := func(i int) (queues.Opened, error) { return s.store.Open(s.ctx(), name(i), owner1, nil, false, limits) }
 		subscribe := func(i int) error { return s.store.Subscribe(s.ctx(), name(i), s.name+"-topic", limits) }

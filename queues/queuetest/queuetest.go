@@ -17,9 +17,10 @@ import (
 // Options say how a store is to be tested.
 type Options struct {
 	// Unit is the time that tests count in: leases are some units, waits a few more. With a real clock it
-	// must be well above what a call takes. Default 1 s.
+	// should be well above what a call takes. Default 1 s.
 	Unit time.Duration
-	// Sleep lets time pass for the store. Default time.Sleep.
+	// Sleep lets time pass for the store. If nil, its clock is the real one; what fails then because it took
+	// longer than the test allows for is tried again, with longer units.
 	Sleep func(time.Duration)
 	// Parallel runs tests at the same time, which helps where they wait for a real clock.
 	Parallel bool
@@ -29,9 +30,6 @@ type Options struct {
 func Run(t *testing.T, open func(*testing.T) queues.Store, o Options) {
 	if o.Unit == 0 {
 		o.Unit = time.Second
-	}
-	if o.Sleep == nil {
-		o.Sleep = time.Sleep
 	}
 	for _, group := range []struct {
 		name  string
@@ -55,9 +53,7 @@ func Run(t *testing.T, open func(*testing.T) queues.Store, o Options) {
 					if o.Parallel {
 						t.Parallel()
 					}
-					store := open(t)
-					s := &suite{T: t, store: store, unit: o.Unit, sleep: o.Sleep, name: fmt.Sprintf("q%d", unique.Add(1))}
-					group.tests[name](s)
+					run(t, open(t), o, group.tests[name])
 				})
 			}
 		})
@@ -71,8 +67,76 @@ type suite struct {
 	*testing.T
 	store queues.Store
 	unit  time.Duration
-	sleep func(time.Duration)
 	name  string
+
+	clock func(time.Duration) // Options.Sleep
+	began time.Time
+	slept time.Duration // by the real clock
+	last  bool          // it isn't tried again
+	after []func()      // Cleanup's
+}
+
+// run runs a test, again if it was too slow.
+func run(t *testing.T, store queues.Store, o Options, test func(*suite)) {
+	unit := o.Unit
+	for left := 3; ; left-- {
+		s := &suite{T: t, store: store, unit: unit, clock: o.Sleep, name: fmt.Sprintf("q%d", unique.Add(1)), began: time.Now(), last: left == 0}
+		if s.run(test) {
+			return
+		}
+		unit *= 2
+	}
+}
+
+// tooSlow is what a test panics with that fails after it took so much longer than it meant to that this says nothing.
+type tooSlow struct{ what string }
+
+// run runs the test once. It returns false if that was too slow.
+func (s *suite) run(test func(*suite)) (done bool) {
+	defer func() {
+		for _, f := range slices.Backward(s.after) {
+			f()
+		}
+	}()
+	defer func() {
+		if r := recover(); r != nil {
+			slow, ok := r.(tooSlow)
+			if !ok {
+				panic(r)
+			}
+			s.Logf("tried again with longer units: after %v, %v of them asleep: %s", time.Since(s.began), s.slept, slow.what)
+		}
+	}()
+	test(s)
+	return true
+}
+
+// Cleanup has f called when the test ends, or is tried again.
+func (s *suite) Cleanup(f func()) { s.after = append(s.after, f) }
+
+// Fatalf fails the test, unless it was too slow.
+func (s *suite) Fatalf(format string, args ...any) {
+	s.Helper()
+	s.Fatal(fmt.Sprintf(format, args...))
+}
+
+// Fatal fails the test, unless it was too slow.
+func (s *suite) Fatal(args ...any) {
+	s.Helper()
+	if s.clock == nil && !s.last && time.Since(s.began)-s.slept > s.units(0.3) {
+		panic(tooSlow{fmt.Sprint(args...)})
+	}
+	s.T.Fatal(args...)
+}
+
+// sleep lets time pass for the store.
+func (s *suite) sleep(d time.Duration) {
+	if s.clock != nil {
+		s.clock(d)
+		return
+	}
+	time.Sleep(d)
+	s.slept += d
 }
 
 func (s *suite) ctx() context.Context { return s.Context() }
