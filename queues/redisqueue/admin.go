@@ -28,7 +28,7 @@ func (s *store) Configure(ctx context.Context, queue string, c queues.Config) er
 	if err := s.rdb.SAdd(ctx, s.queuesKey(), queue).Err(); err != nil {
 		return refusal(err)
 	}
-	if _, err := s.ask(ctx, configureScript, s.queueKey(queue), all, packConfig(&c)); err != nil {
+	if _, err := s.ask(ctx, configureFunction, s.queueKey(queue), all, packConfig(&c)); err != nil {
 		return err
 	}
 	s.mu.Lock()
@@ -81,7 +81,7 @@ func (s *store) Queues(ctx context.Context) ([]string, error) {
 
 // Delete does queues.AdminStore.Delete.
 func (s *store) Delete(ctx context.Context, queue string, force bool) error {
-	_, err := s.ask(ctx, deleteScript, s.queueKey(queue), flag(force))
+	_, err := s.ask(ctx, deleteFunction, s.queueKey(queue), flag(force))
 	if err != nil && queues.CodeOf(err) != queues.CodeNotFound {
 		return err
 	}
@@ -93,13 +93,13 @@ func (s *store) Delete(ctx context.Context, queue string, force bool) error {
 
 // Pause does queues.AdminStore.Pause.
 func (s *store) Pause(ctx context.Context, queue string, publish, consume bool) error {
-	_, err := s.ask(ctx, pauseScript, s.queueKey(queue), flag(publish), flag(consume))
+	_, err := s.ask(ctx, pauseFunction, s.queueKey(queue), flag(publish), flag(consume))
 	return err
 }
 
 // Purge does queues.AdminStore.Purge.
 func (s *store) Purge(ctx context.Context, queue string, dead bool) (int, error) {
-	a, err := s.ask(ctx, purgeScript, s.queueKey(queue), flag(dead), 2*step)
+	a, err := s.ask(ctx, purgeFunction, s.queueKey(queue), flag(dead), 2*step)
 	if err != nil {
 		return 0, err
 	}
@@ -120,7 +120,7 @@ func (s *store) Redrive(ctx context.Context, queue string, n int, ids []string) 
 		args[0] = 0
 	}
 	moved := 0
-	a, err := s.ask(ctx, redriveScript, key, args...)
+	a, err := s.ask(ctx, redriveFunction, key, args...)
 	if err == nil {
 		moved, err = int(a.number()), a.err()
 	}
@@ -136,7 +136,7 @@ func (s *store) letters(ctx context.Context, key string, ids []string) (numbers 
 	}
 	for from := 0; ; from += step {
 		wanted[0] = from
-		a, err := s.ask(ctx, lettersScript, key, wanted...)
+		a, err := s.ask(ctx, lettersFunction, key, wanted...)
 		if err != nil {
 			return nil, err
 		}
@@ -160,7 +160,7 @@ func (s *store) Peek(ctx context.Context, queue string, state queues.State, offs
 	default:
 		return nil, queues.Refuse(queues.CodeBadRequest, "no such state")
 	}
-	a, err := s.ask(ctx, peekScript, s.queueKey(queue), string(state), max(offset, 0), max(n, 0))
+	a, err := s.ask(ctx, peekFunction, s.queueKey(queue), string(state), max(offset, 0), max(n, 0))
 	if err != nil {
 		return nil, err
 	}
@@ -210,7 +210,7 @@ func show(queue string, state queues.State, seq uint64, v, happened []byte, kept
 
 // Stats does queues.AdminStore.Stats.
 func (s *store) Stats(ctx context.Context, queue string) (st queues.Stats, err error) {
-	a, err := s.ask(ctx, statsScript, s.queueKey(queue))
+	a, err := s.ask(ctx, statsFunction, s.queueKey(queue))
 	if err != nil {
 		return st, err
 	}

@@ -128,15 +128,15 @@ func eventually(t testing.TB, what string, f func() bool) {
 	}
 }
 
-func TestScriptsAreLoadedAgain(t *testing.T) {
+func TestLibraryIsLoadedAgain(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Start(t).Client()
 	n := node{t, open(t, rdb, redisqueue.Config{})}
 	n.configure(queues.Config{})
-	if err := rdb.ScriptFlush(t.Context()).Err(); err != nil {
+	if err := rdb.FunctionFlush(t.Context()).Err(); err != nil {
 		t.Fatal(err)
 	}
-	// All of a pipeline come back with NOSCRIPT.
+	// All of a pipeline come back with an error.
 	calls := []*queues.PublishCall{
 		{Queue: "q", Drafts: []*queues.Draft{text("a")}}, {Queue: "q", Drafts: []*queues.Draft{text("b")}},
 		{Queue: "none", Drafts: []*queues.Draft{text("c")}},
@@ -157,7 +157,7 @@ func TestLostReplies(t *testing.T) {
 	n := node{t, open(t, newClient(t, p.addr), redisqueue.Config{})}
 	n.configure(queues.Config{})
 	lose := func() { p.swallow.Store(1) }
-	n.send() // the inbox' script is known
+	n.send() // the inbox is known
 
 	lose()
 	named := text("b")
@@ -230,7 +230,7 @@ func TestLostReplyOfAMixedClaim(t *testing.T) {
 	}
 	drafts := []*queues.Draft{text("a"), text("b"), text("c"), text("d"), text("e")}
 	n.configure(queues.Config{})
-	n.publish(text("first")) // from here on Redis knows the scripts: it is no answer that it doesn't which is lost
+	n.publish(text("first"))
 	expectCode(t, "ack", n.settle(n.claim(1)[0].Ref(), queues.Ack), "")
 	for name, do := range map[string]func() *queues.ClaimCall{
 		"alone": func() *queues.ClaimCall {
@@ -392,6 +392,10 @@ func TestFailover(t *testing.T) {
 	expect(t, "entries", len(read.Entries), 2)
 	p.cut(replica.Addr)
 	primary.Kill()
+	eventually(t, "no broken connection is left", func() bool {
+		_, err := n.Stats(t.Context(), "q")
+		return err == nil
+	})
 
 	m := n.claim(1)[0]
 	expect(t, "number", m.Seq, lost.Seq)

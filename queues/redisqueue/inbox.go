@@ -34,7 +34,7 @@ func (s *store) Append(ctx context.Context, calls []*queues.AppendCall) {
 				args[0], args[1] = lane, call
 			}
 		}
-		commands = append(commands, &command{script: appendScript, key: key, args: args, level: levels[s.cfg.Durability]})
+		commands = append(commands, &command{function: appendFunction, key: key, args: args, level: levels[s.cfg.Durability]})
 		sent = append(sent, c)
 	}
 	s.run(ctx, commands...)
@@ -119,7 +119,7 @@ func (s *store) Open(ctx context.Context, inbox string, o queues.Owner, since *q
 	if since != nil {
 		args[3], args[4], args[5] = 1, since.Epoch, since.Seq
 	}
-	a, err := s.ask(ctx, openScript, s.inboxKey(inbox), args...)
+	a, err := s.ask(ctx, openFunction, s.inboxKey(inbox), args...)
 	if err == error(queues.ErrDevices) {
 		err = tooMany(full)
 	}
@@ -150,7 +150,7 @@ func (s *store) Read(ctx context.Context, calls []*queues.ReadCall) {
 	commands := make([]*command, len(calls))
 	for i, c := range calls {
 		args := append(ownerArgs(c.Owner), c.After, max(c.Max, 0), max(c.MaxBytes, 0))
-		commands[i] = &command{script: readScript, key: s.inboxKey(c.Inbox), args: args}
+		commands[i] = &command{function: readFunction, key: s.inboxKey(c.Inbox), args: args}
 	}
 	s.run(ctx, commands...)
 	for i, c := range calls {
@@ -181,7 +181,7 @@ func (s *store) Acknowledge(ctx context.Context, calls []*queues.AcknowledgeCall
 	commands := make([]*command, len(calls))
 	for i, c := range calls {
 		args := append(ownerArgs(c.Owner), c.At.Epoch, c.At.Seq)
-		commands[i] = &command{script: acknowledgeScript, key: s.inboxKey(c.Inbox), args: args}
+		commands[i] = &command{function: acknowledgeFunction, key: s.inboxKey(c.Inbox), args: args}
 	}
 	s.run(ctx, commands...)
 	for i, c := range calls {
@@ -196,7 +196,7 @@ func (s *store) Acknowledge(ctx context.Context, calls []*queues.AcknowledgeCall
 
 // CloseInbox does queues.InboxStore.CloseInbox.
 func (s *store) CloseInbox(ctx context.Context, inbox string, o queues.Owner) error {
-	a, err := s.ask(ctx, closeScript, s.inboxKey(inbox), ownerArgs(o)...)
+	a, err := s.ask(ctx, closeFunction, s.inboxKey(inbox), ownerArgs(o)...)
 	if err != nil {
 		return err
 	}
@@ -216,7 +216,7 @@ func (s *store) disown(ctx context.Context, node string) error {
 		}
 		commands := make([]*command, len(names))
 		for i, name := range names {
-			commands[i] = &command{script: closeScript, key: s.inboxKey(name), args: []any{node, ""}}
+			commands[i] = &command{function: closeFunction, key: s.inboxKey(name), args: []any{node, ""}}
 		}
 		s.run(ctx, commands...)
 		for _, c := range commands {
@@ -236,7 +236,7 @@ func (s *store) disown(ctx context.Context, node string) error {
 
 // DeleteInbox does queues.InboxStore.DeleteInbox.
 func (s *store) DeleteInbox(ctx context.Context, inbox string) error {
-	a, err := s.ask(ctx, removeScript, s.inboxKey(inbox))
+	a, err := s.ask(ctx, removeFunction, s.inboxKey(inbox))
 	if err != nil {
 		return err
 	}
@@ -278,7 +278,7 @@ func (s *store) SweepInboxes(ctx context.Context, after string, idle time.Durati
 	}
 	commands := make([]*command, len(keys))
 	for i, key := range keys {
-		commands[i] = &command{script: tidyScript, key: key, args: []any{millis(idle)}}
+		commands[i] = &command{function: tidyFunction, key: key, args: []any{millis(idle)}}
 	}
 	s.run(ctx, commands...)
 	gone := 0
@@ -305,7 +305,7 @@ var globQuoter = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`,
 
 // InboxStats does queues.InboxStore.InboxStats.
 func (s *store) InboxStats(ctx context.Context, inbox string) (st queues.InboxStats, err error) {
-	a, err := s.ask(ctx, contentsScript, s.inboxKey(inbox))
+	a, err := s.ask(ctx, contentsFunction, s.inboxKey(inbox))
 	if err != nil || !a.more() {
 		return st, err
 	}

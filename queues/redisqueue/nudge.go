@@ -47,7 +47,7 @@ func (g *nudges) woken(s *store, queue string, n int64) {
 		g.mu.Unlock()
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
-		if a, err := s.ask(ctx, nudgeScript, s.queueKey(queue)); err == nil {
+		if a, err := s.ask(ctx, nudgeFunction, s.queueKey(queue)); err == nil {
 			g.woken(s, queue, a.number())
 		}
 	})

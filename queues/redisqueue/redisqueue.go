@@ -53,7 +53,7 @@ func Open(ctx context.Context, rdb redis.UniversalClient, cfg Config) (queues.St
 		if can == never || s.fsync == waitAOF {
 			s.fsync = can
 		}
-		return loadScripts(ctx, server)
+		return loadLibrary(ctx, server, true)
 	})
 	if err == nil && cfg.Durability == Fsync && s.fsync == never {
 		err = errors.New("redisqueue: durability fsync needs appendonly yes, and appendfsync always or Redis 7.2")
@@ -126,7 +126,7 @@ func (l *lanes) give(lane string, err error) {
 	l.free = append(l.free, lane)
 }
 
-// refusals are the errors of the scripts.
+// refusals are the errors of the functions.
 var refusals = map[string]*queues.Error{
 	"NOQUEUE":  queues.ErrNotFound,
 	"PAUSED":   queues.ErrPaused,
@@ -160,9 +160,9 @@ func refusal(err error) error {
 // errCorrupt says that Redis holds, or answered, something that is none of ours.
 var errCorrupt = errors.New("what is stored can't be read")
 
-// ask runs a script for a key and returns its answer.
-func (s *store) ask(ctx context.Context, sc *script, key string, args ...any) (*answer, error) {
-	c := &command{script: sc, key: key, args: args}
+// ask calls a function for a key and returns its answer.
+func (s *store) ask(ctx context.Context, f function, key string, args ...any) (*answer, error) {
+	c := &command{function: f, key: key, args: args}
 	s.run(ctx, c)
 	return c.answer()
 }
@@ -178,7 +178,7 @@ func (c *command) answer() (*answer, error) {
 	return &answer{rest: list}, nil
 }
 
-// answer takes values off the front of a script's reply. After an error all are zero.
+// answer takes values off the front of a function's reply. After an error all are zero.
 type answer struct {
 	rest []any
 	bad  bool

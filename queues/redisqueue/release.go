@@ -22,7 +22,7 @@ func (s *store) Release(ctx context.Context, queue, node string, except []queues
 	key := s.queueKey(queue)
 	found := map[queues.Ref]queues.Settlement{} // a scan may show something twice
 	for at := "0"; ; {
-		a, err := s.ask(ctx, heldScript, key, node, at, step)
+		a, err := s.ask(ctx, heldFunction, key, node, at, step)
 		if err != nil {
 			return 0, err
 		}
@@ -64,13 +64,13 @@ func (s *store) Release(ctx context.Context, queue, node string, except []queues
 			}
 		}
 	}
-	_, err := s.ask(ctx, unwaitScript, key, node)
+	_, err := s.ask(ctx, unwaitFunction, key, node)
 	return n, err
 }
 
 // Rebind does queues.WorkStore.Rebind.
 func (s *store) Rebind(ctx context.Context, queue, session, node string) ([]*queues.Message, error) {
-	a, err := s.ask(ctx, rebindScript, s.queueKey(queue), session, node)
+	a, err := s.ask(ctx, rebindFunction, s.queueKey(queue), session, node)
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +101,7 @@ func cut(s string) string {
 
 // Beat does queues.Store.Beat.
 func (s *store) Beat(ctx context.Context, node string) ([]string, error) {
-	a, err := s.ask(ctx, beatScript, s.nodesKey(), node, s.channel(node), silence.Milliseconds())
+	a, err := s.ask(ctx, beatFunction, s.nodesKey(), node, s.channel(node), silence.Milliseconds())
 	if err != nil {
 		return nil, err
 	}
@@ -123,7 +123,7 @@ func (s *store) Forget(ctx context.Context, node string) error {
 	}
 	commands := make([]*command, len(names))
 	for i, name := range names {
-		commands[i] = &command{script: unwaitScript, key: s.queueKey(name), args: []any{node}}
+		commands[i] = &command{function: unwaitFunction, key: s.queueKey(name), args: []any{node}}
 	}
 	s.run(ctx, commands...)
 	for _, c := range commands {

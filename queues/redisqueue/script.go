@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"net"
-	"slices"
 	"strings"
 	"unsafe"
 
@@ -17,13 +16,75 @@ import (
 //go:embed lua/*.lua
 var sources embed.FS
 
-// script is a Lua script. Its first line may name others that come before it: --use queue move.
-type script struct {
-	source string
-	sha    string
+// function is a function of the library. What it does is in the file of its name.
+type function string
+
+const (
+	publishFunction     function = "publish"
+	claimFunction       function = "claim"
+	settleFunction      function = "settle"
+	extendFunction      function = "extend"
+	sweepFunction       function = "sweep"
+	heldFunction        function = "held"
+	rebindFunction      function = "rebind"
+	unwaitFunction      function = "unwait"
+	nudgeFunction       function = "nudge"
+	pauseFunction       function = "pause"
+	deleteFunction      function = "delete"
+	purgeFunction       function = "purge"
+	lettersFunction     function = "letters"
+	redriveFunction     function = "redrive"
+	peekFunction        function = "peek"
+	statsFunction       function = "stats"
+	appendFunction      function = "append"
+	openFunction        function = "open"
+	readFunction        function = "read"
+	acknowledgeFunction function = "acknowledge"
+	closeFunction       function = "close"
+	removeFunction      function = "remove"
+	tidyFunction        function = "tidy"
+	subscribeFunction   function = "subscribe"
+	contentsFunction    function = "contents"
+	barrierFunction     function = "barrier"
+	beatFunction        function = "beat"
+	configureFunction   function = "configure"
+)
+
+// families are functions that share files: these come before them, and have a function begin that each call begins with.
+var families = []struct {
+	shared    []string
+	functions []function
+}{
+	{[]string{"queue", "move", "take"}, []function{
+		publishFunction, claimFunction, settleFunction, extendFunction, sweepFunction, heldFunction, rebindFunction, unwaitFunction,
+		nudgeFunction, pauseFunction, deleteFunction, purgeFunction, lettersFunction, redriveFunction, peekFunction, statsFunction,
+	}},
+	{[]string{"inbox"}, []function{
+		appendFunction, openFunction, readFunction, acknowledgeFunction, closeFunction, removeFunction, tidyFunction,
+		subscribeFunction, contentsFunction,
+	}},
+	{nil, []function{barrierFunction, beatFunction, configureFunction}},
 }
 
-func load(name string) *script {
+// library is all functions, as Redis gets them. It and its functions are named after what is in it, so that nodes of several
+// versions can share a server.
+var library, libraryName = assemble()
+
+// names are what Redis knows the functions by.
+var names = func() map[function]any {
+	names := map[function]any{}
+	for _, family := range families {
+		for _, f := range family.functions {
+			names[f] = libraryName + "_" + string(f)
+		}
+	}
+	return names
+}()
+
+// libraries is how the names of all versions begin.
+const libraries = "roomcast_queues_"
+
+func assemble() (text, name string) {
 	read := func(name string) string {
 		b, err := sources.ReadFile("lua/" + name + ".lua")
 		if err != nil {
@@ -31,81 +92,65 @@ func load(name string) *script {
 		}
 		return string(b)
 	}
-	own := read(name)
-	var all strings.Builder
-	if first, _, _ := strings.Cut(own, "\n"); strings.HasPrefix(first, "--use ") {
-		for _, part := range strings.Fields(first)[1:] {
-			all.WriteString(read(part))
+	var b strings.Builder
+	for _, family := range families {
+		b.WriteString("do\n")
+		for _, name := range family.shared {
+			b.WriteString(read(name))
 		}
+		for _, f := range family.functions {
+			b.WriteString("redis.register_function({ function_name = NAME .. '" + string(f) + "', callback = function(KEYS, ARGV)\n")
+			if family.shared != nil {
+				b.WriteString("local refused = begin(KEYS, ARGV)\nif refused then return refused end\n")
+			}
+			b.WriteString(read(string(f)))
+			b.WriteString("end")
+			if f != publishFunction && f != appendFunction { // what makes room must be possible when there is none
+				b.WriteString(", flags = { 'allow-oom' }")
+			}
+			b.WriteString(" })\n")
+		}
+		b.WriteString("end\n")
 	}
-	all.WriteString(own)
-	sum := sha1.Sum([]byte(all.String()))
-	return &script{source: all.String(), sha: hex.EncodeToString(sum[:])}
+	sum := sha1.Sum([]byte(b.String()))
+	name = libraries + hex.EncodeToString(sum[:6])
+	return "#!lua name=" + name + "\nlocal NAME = '" + name + "_'\n" + b.String(), name
 }
 
-var (
-	publishScript     = load("publish")
-	claimScript       = load("claim")
-	settleScript      = load("settle")
-	extendScript      = load("extend")
-	sweepScript       = load("sweep")
-	heldScript        = load("held")
-	rebindScript      = load("rebind")
-	unwaitScript      = load("unwait")
-	nudgeScript       = load("nudge")
-	barrierScript     = load("barrier")
-	configureScript   = load("configure")
-	pauseScript       = load("pause")
-	deleteScript      = load("delete")
-	purgeScript       = load("purge")
-	lettersScript     = load("letters")
-	redriveScript     = load("redrive")
-	peekScript        = load("peek")
-	statsScript       = load("stats")
-	beatScript        = load("beat")
-	appendScript      = load("append")
-	openScript        = load("open")
-	readScript        = load("read")
-	acknowledgeScript = load("acknowledge")
-	closeScript       = load("close")
-	removeScript      = load("remove")
-	tidyScript        = load("tidy")
-	subscribeScript   = load("subscribe")
-	contentsScript    = load("contents")
-)
-
-// scripts are all, to be loaded at the start.
-var scripts = []*script{
-	publishScript, claimScript, settleScript, extendScript, sweepScript, heldScript, rebindScript, unwaitScript, nudgeScript, barrierScript,
-	configureScript, pauseScript, deleteScript, purgeScript, lettersScript, redriveScript, peekScript, statsScript,
-	beatScript, appendScript, openScript, readScript, acknowledgeScript, closeScript, removeScript, tidyScript,
-	subscribeScript, contentsScript,
-}
-
-// loadScripts loads the scripts that a server doesn't have yet.
-func loadScripts(ctx context.Context, server *redis.Client) error {
-	shas := make([]string, len(scripts))
-	for i, s := range scripts {
-		shas[i] = s.sha
-	}
-	there, err := server.ScriptExists(ctx, shas...).Result()
-	if err != nil || !slices.Contains(there, false) {
+// loadLibrary gives a server the library. It takes those of other versions away if it hasn't got this one yet and tidy is true: a node
+// that still needs one gives it to the server again.
+func loadLibrary(ctx context.Context, server redis.Cmdable, tidy bool) error {
+	there, err := server.FunctionList(ctx, redis.FunctionListQuery{LibraryNamePattern: libraries + "*"}).Result()
+	if err != nil {
 		return err
 	}
-	_, err = server.Pipelined(ctx, func(p redis.Pipeliner) error {
-		for _, s := range scripts {
-			p.ScriptLoad(ctx, s.source)
+	for _, l := range there {
+		if l.Name == libraryName {
+			return nil
 		}
-		return nil
-	})
-	return err
+	}
+	err = server.FunctionLoad(ctx, library).Err()
+	if err != nil && !strings.Contains(err.Error(), "already exists") {
+		return err
+	}
+	for _, l := range there {
+		if tidy {
+			_ = server.FunctionDelete(ctx, l.Name).Err() // another node may have done so
+		}
+	}
+	return nil
 }
 
-// command is a script to be run for a key.
+// unknown says that a server hasn't got a function.
+func unknown(err error) bool {
+	return isReply(err) && strings.Contains(err.Error(), "Function not found")
+}
+
+// command is a function to be called for a key.
 type command struct {
-	script *script
-	key    string
-	args   []any
+	function function
+	key      string
+	args     []any
 	// level is the durability that is to be confirmed together with it: 0, Replica or Fsync as in levels.
 	level int
 
@@ -135,35 +180,53 @@ func (t *texts) appendTo(args []any) []any {
 	return args
 }
 
-// run runs commands, in one round trip if all goes well: a script that a server doesn't know
-// is sent in full, and what a broken connection left open is sent once more.
+// run runs commands, in one round trip if all goes well: a server that doesn't know a function
+// is given the library, and what a broken connection left open is sent once more.
 func (s *store) run(ctx context.Context, commands ...*command) {
-	s.send(ctx, commands, false)
-	var unknown, open []*command
+	s.send(ctx, commands)
+	var open, missing []*command
 	for _, c := range commands {
 		switch {
 		case c.err == nil:
-		case redis.HasErrorPrefix(c.err, "NOSCRIPT"):
-			unknown = append(unknown, c)
+		case unknown(c.err):
+			missing = append(missing, c)
 		case broken(c.err) && ctx.Err() == nil:
 			open = append(open, c)
 		}
 	}
 	if len(open) > 0 {
-		s.send(ctx, open, false)
+		s.send(ctx, open)
 		for _, c := range open {
-			if redis.HasErrorPrefix(c.err, "NOSCRIPT") {
-				unknown = append(unknown, c)
+			if c.err != nil && unknown(c.err) {
+				missing = append(missing, c)
 			}
 		}
 	}
-	if len(unknown) > 0 {
-		s.send(ctx, unknown, true)
+	if len(missing) > 0 && s.provide(ctx, missing) {
+		s.send(ctx, missing)
 	}
 }
 
+// provide gives the library to the servers of commands. It reports false if that failed, which is then the commands' error.
+func (s *store) provide(ctx context.Context, commands []*command) bool {
+	var last redis.Cmdable
+	for _, c := range commands {
+		server, err := s.server(ctx, c.key)
+		if err == nil && server != last {
+			last, err = server, loadLibrary(ctx, server, false)
+		}
+		if err != nil {
+			for _, c := range commands {
+				c.err = err
+			}
+			return false
+		}
+	}
+	return true
+}
+
 // send sends commands once.
-func (s *store) send(ctx context.Context, commands []*command, full bool) {
+func (s *store) send(ctx context.Context, commands []*command) {
 	var plain []*command
 	durable := map[redis.Cmdable][]*command{}
 	for _, c := range commands {
@@ -178,9 +241,9 @@ func (s *store) send(ctx context.Context, commands []*command, full bool) {
 		}
 		durable[server] = append(durable[server], c)
 	}
-	s.pipeline(ctx, s.rdb, plain, 0, full)
+	s.pipeline(ctx, s.rdb, plain, 0)
 	for server, commands := range durable {
-		s.pipeline(ctx, server, commands, s.level(commands), full)
+		s.pipeline(ctx, server, commands, s.level(commands))
 	}
 }
 
@@ -201,7 +264,7 @@ func (s *store) server(ctx context.Context, key string) (redis.Cmdable, error) {
 }
 
 // pipeline sends commands to a server in one go, and waits for the confirmation of a level.
-func (s *store) pipeline(ctx context.Context, server redis.Cmdable, commands []*command, level int, full bool) {
+func (s *store) pipeline(ctx context.Context, server redis.Cmdable, commands []*command, level int) {
 	if len(commands) == 0 {
 		return
 	}
@@ -210,12 +273,7 @@ func (s *store) pipeline(ctx context.Context, server redis.Cmdable, commands []*
 	_, err := server.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for i, c := range commands {
 			args := make([]any, 0, 4+len(c.args))
-			if full {
-				args = append(args, "eval", c.script.source)
-			} else {
-				args = append(args, "evalsha", c.script.sha)
-			}
-			args = append(append(args, 1, c.key), c.args...)
+			args = append(append(args, "fcall", names[c.function], 1, c.key), c.args...)
 			replies[i] = p.Do(ctx, args...)
 		}
 		timeout := s.cfg.ConfirmTimeout.Milliseconds()

@@ -18,7 +18,7 @@ func (s *store) Subscribe(ctx context.Context, inbox, topic string, l queues.Inb
 		return refusal(err)
 	}
 	full := s.fullOfInboxes(ctx, l)
-	a, err := s.ask(ctx, subscribeScript, s.inboxKey(inbox), topic, l.Topics, devicesArg(l, full))
+	a, err := s.ask(ctx, subscribeFunction, s.inboxKey(inbox), topic, l.Topics, devicesArg(l, full))
 	if err == nil {
 		what := a.number()
 		if what == 2 {

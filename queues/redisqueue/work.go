@@ -28,7 +28,7 @@ func (s *store) Publish(ctx context.Context, calls []*queues.PublishCall) {
 		if c.Claim != nil {
 			args = appendClaim(args, c.Claim)
 		}
-		commands = append(commands, &command{script: publishScript, key: key, args: args, level: s.levelOf(c.Queue)})
+		commands = append(commands, &command{function: publishFunction, key: key, args: args, level: s.levelOf(c.Queue)})
 		sent = append(sent, c)
 	}
 	s.run(ctx, commands...)
@@ -124,7 +124,7 @@ func (s *store) durable(ctx context.Context, queue string, level int, sent *comm
 		return sent.confirmed
 	}
 	// Replication is a stream: what is confirmed of a later write is confirmed of all before it.
-	barrier := &command{script: barrierScript, key: sent.key, level: level}
+	barrier := &command{function: barrierFunction, key: sent.key, level: level}
 	s.run(ctx, barrier)
 	return barrier.err == nil && barrier.confirmed
 }
@@ -222,7 +222,7 @@ func (s *store) Claim(ctx context.Context, calls []*queues.ClaimCall) {
 	commands := make([]*command, len(calls))
 	for i, c := range calls {
 		lane, call := s.lanes.take()
-		commands[i] = &command{script: claimScript, key: s.queueKey(c.Queue), args: appendClaim([]any{lane, call}, c)}
+		commands[i] = &command{function: claimFunction, key: s.queueKey(c.Queue), args: appendClaim([]any{lane, call}, c)}
 	}
 	s.run(ctx, commands...)
 	for i, c := range calls {
@@ -362,7 +362,7 @@ func (s *store) Settle(ctx context.Context, calls []*queues.SettleCall) {
 		if c.Claim != nil {
 			args = appendClaim(args, c.Claim)
 		}
-		commands = append(commands, &command{script: settleScript, key: s.queueKey(c.Queue), args: args})
+		commands = append(commands, &command{function: settleFunction, key: s.queueKey(c.Queue), args: args})
 		sent = append(sent, c)
 	}
 	s.run(ctx, commands...)
@@ -445,7 +445,7 @@ func (s *store) Extend(ctx context.Context, calls []*queues.ExtendCall) {
 		for _, ref := range c.Items {
 			args = append(args, strconv.FormatUint(ref.Seq, 10), strconv.FormatUint(ref.Fence, 10))
 		}
-		commands[i] = &command{script: extendScript, key: s.queueKey(c.Queue), args: args}
+		commands[i] = &command{function: extendFunction, key: s.queueKey(c.Queue), args: args}
 	}
 	s.run(ctx, commands...)
 	for i, c := range calls {
@@ -461,7 +461,7 @@ func (s *store) Extend(ctx context.Context, calls []*queues.ExtendCall) {
 
 // Sweep does queues.WorkStore.Sweep.
 func (s *store) Sweep(ctx context.Context, queue string) (time.Duration, error) {
-	a, err := s.ask(ctx, sweepScript, s.queueKey(queue))
+	a, err := s.ask(ctx, sweepFunction, s.queueKey(queue))
 	if err != nil {
 		return 0, err
 	}

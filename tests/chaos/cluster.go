@@ -347,7 +347,10 @@ func (r *redisServer) setClock(fast time.Duration) error {
 func (r *redisServer) flushScripts() error {
 	c := redis.NewClient(&redis.Options{Addr: r.addr, DisableIdentity: true})
 	defer c.Close()
-	return c.ScriptFlush(context.Background()).Err()
+	if err := c.ScriptFlush(context.Background()).Err(); err != nil {
+		return err
+	}
+	return c.FunctionFlush(context.Background()).Err()
 }
 
 func (r *redisServer) signal(s syscall.Signal) { _ = r.cmd.Process.Signal(s) }

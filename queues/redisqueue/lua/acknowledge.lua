@@ -1,4 +1,3 @@
---use inbox
 -- Deletes entries. ARGV: node, number, epoch, up to where. Returns up to where all is acknowledged.
 if not there then return { err = 'EPOCH the inbox is another one' } end
 if not same() then save() end

@@ -1,4 +1,3 @@
---use inbox
 -- Puts entries at the end.
 -- ARGV: lane, number of the call, limits (length, bytes, TTL, 1 to drop the oldest, devices), and of each entry its head (flags,
 -- size, TTL, number in the topic, id, topic) and its body.

@@ -1,4 +1,3 @@
---use queue move take
 -- Hands out messages.
 -- ARGV: lane, number of the call, a claim. Returns how many nodes were woken, and the answer to it.
 local was = again(ARGV[1], ARGV[2])

@@ -1,4 +1,3 @@
---use inbox
 -- Ends ownership. ARGV: node, number ('': all of the node). Returns how many owners the node has.
 if not there then return 0 end
 local rest, left = {}, 0

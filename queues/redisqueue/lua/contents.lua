@@ -1,4 +1,3 @@
---use inbox
 -- Returns the numbers of the inbox: epoch, entries, bytes, last, acknowledged, owners, topics, dropped, expired.
 if not there then return {} end
 if expire() then save() end

@@ -1,4 +1,3 @@
---use queue move
 -- Deletes the queue. ARGV: 1 if also while messages are leased.
 due()
 if ARGV[1] ~= '1' and call('ZCARD', Q .. ':leased') > 0 then

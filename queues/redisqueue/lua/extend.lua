@@ -1,4 +1,3 @@
---use queue move
 -- Lets leases end later.
 -- ARGV: node (empty: any), for how long (0: the queue's lease), and of each number and fence.
 -- Returns for how long, and of each 0 done, 1 superseded or 2 gone.

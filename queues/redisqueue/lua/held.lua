@@ -1,4 +1,3 @@
---use queue
 -- Looks for what a node holds, in steps.
 -- ARGV: node, where to go on, how many to look at. Returns where to go on, and of each number, fence, session and grace.
 local step = call('HSCAN', Q .. ':tries', ARGV[2], 'COUNT', ARGV[3])

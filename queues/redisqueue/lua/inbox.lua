@@ -1,20 +1,29 @@
--- An inbox, for every script about one: its state M. KEYS[1] is a LIST whose first element is the state and whose others
+-- An inbox, for every function about one: its state M. The key is a LIST whose first element is the state and whose others
 -- are the entries, numbered without gaps up to M.last; what was lost in between is ''. One key of few bytes, since most
 -- inboxes have few entries. Beside it there may be
 --   :topics   HASH topic -> number of its last entry here    :ids<n>   HASH id -> number, of five minutes
 --   :done:<l> what the last call of a lane answered
 -- The principal's own inbox, which is in the same slot as those of its devices, has :devices, a SET of these.
-local I = KEYS[1]
-local call = redis.call
-local time = call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local call, I, time, now, there, off, prefix, name, device, devices
 
 -- The state: as few bytes as may be. Losses follow if there are any, and then the owners.
 local STATE, LOSSES, OWNER = '>I7I6I4I5I6I6I6I4B', '>I6I6I5I5', '>BHc0Hc0'
-local M = { base = 1, n = 0, bytes = 0, acked = 0, last = 0, soonest = 0, used = now,
-	overflow = 0, expired = 0, dropped = 0, lost = 0, owners = {} }
-local there = call('LINDEX', I, 0)
-if there then
+local M
+
+-- begin begins a call.
+local function begin(keys)
+	call, I = redis.call, keys[1]
+	time = call('TIME')
+	now = time[1] * 1000 + math.floor(time[2] / 1000)
+	prefix, name, device = string.match(I, '^(.*){i:([^}]*)}{?([^}]*)}?$')
+	devices = prefix .. '{i:' .. name .. '}:devices'
+	if device ~= '' then name = name .. '/' .. device end
+
+	M = { base = 1, n = 0, bytes = 0, acked = 0, last = 0, soonest = 0, used = now,
+		overflow = 0, expired = 0, dropped = 0, lost = 0, owners = {} }
+	there = call('LINDEX', I, 0)
+	off = not there -- the first element isn't in the list
+	if not there then return nil end
 	local at, losses
 	M.epoch, M.last, M.n, M.bytes, M.acked, M.soonest, M.used, M.line, losses, at = struct.unpack(STATE, there)
 	if losses == 1 then M.overflow, M.expired, M.dropped, M.lost, at = struct.unpack(LOSSES, there, at) end
@@ -32,13 +41,6 @@ local MIRROR, TOLD, STALE = 1, 2, 4
 local function line() -- which history Redis has
 	return tonumber(string.match(call('INFO', 'replication'), 'master_replid:(%x%x%x%x%x%x%x%x)') or '0', 16)
 end
-
--- off says that the first element isn't in the list.
-local off = not there
-
-local prefix, name, device = string.match(I, '^(.*){i:([^}]*)}{?([^}]*)}?$')
-local devices = prefix .. '{i:' .. name .. '}:devices'
-if device ~= '' then name = name .. '/' .. device end
 
 -- create makes the inbox, if there is none and the principal has less than so many for devices; negative: none is made.
 -- It says whether there is one.

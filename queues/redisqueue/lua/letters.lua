@@ -1,4 +1,3 @@
---use queue
 -- Looks for dead letters by the ids of messages, in steps. ARGV: from which place, how many to look at, ids.
 -- Returns how many there were to look at, and the numbers of those found.
 local wanted = {}

@@ -1,4 +1,3 @@
---use inbox
 -- Makes somebody an owner. ARGV: node, number, 1 for a mirror, 1 if there is a position, its epoch and number, how many devices.
 -- Returns epoch, acknowledged, first, last, what was lost ('': nothing), nodes whose owners were taken over, and 1 if the inbox was
 -- made.

@@ -1,4 +1,3 @@
---use queue move
 -- Shows messages. ARGV: state, how many to skip, how many to show.
 -- Returns how long dead letters are kept, and of each number, when the state ends (0: open), record and tries ('': none),
 -- or for dead ones what is kept of them.

@@ -1,4 +1,3 @@
---use queue move take
 -- Stores messages, and hands some out.
 -- ARGV: lane, number of the call, how many, the size of all payloads, 1 if all are plain, and of each its record from the flags on, without
 -- what the TTL adds; if they aren't plain, followed by its id and by its times: delay, when, TTL, or nothing for none. Plain ones have no
@@ -129,9 +128,9 @@ local function publish(draft, id, times)
 		soon(ready)
 	else
 		local p = flags % 4
-		local fresh = new[p]
-		n = #fresh.ids + 1
-		fresh.ids[n], fresh.numbers[n], fresh.records[n] = seq, S.seq, v
+		local line = fresh(p)
+		n = #line.ids + 1
+		line.ids[n], line.numbers[n], line.records[n] = seq, S.seq, v
 		R[p] = R[p] + 1
 	end
 	return 0, seq
@@ -139,7 +138,8 @@ end
 
 -- Plain ones for which there is room need no look at each.
 local function publishPlain()
-	local list, numbers, kept, format, n = new[0].ids, new[0].numbers, new[0].records, string.format, S.seq
+	local line, format, n = fresh(0), string.format, S.seq
+	local list, numbers, kept = line.ids, line.numbers, line.records
 	for i = 1, count do
 		local seq, v = format('%d', n + i), stored .. ARGV[5 + i]
 		list[i], numbers[i], kept[i] = seq, n + i, v

@@ -1,4 +1,3 @@
---use queue move
 -- Deletes dead messages, or all others that aren't leased, in steps. ARGV: 1 for the dead, how many. Returns how many.
 due()
 local n, most = 0, tonumber(ARGV[2])

@@ -1,6 +1,6 @@
--- A queue, for every script about one: its configuration C, its state S, its records.
+-- A queue, for every function about one: its configuration C, its state S, its records.
 --
--- KEYS[1] begins the names of all its keys, which are in one slot:
+-- The key begins the names of all its keys, which are in one slot:
 --   :config     the numbers of its configuration     :json       all of it
 --   :state      S                                    :messages   HASH number -> record
 --   :ready0..3  LIST of numbers, by priority         :scheduled  ZSET number -> when it is due
@@ -12,15 +12,9 @@
 --   :done:<l>   what the last call of a lane answered
 --
 -- Times are Unix milliseconds, of Redis. Numbers of messages are strings here.
-local Q = KEYS[1]
-local call = redis.call
-local time = call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local call, Q, time, now, ARGV, packed
 
-local packed = call('MGET', Q .. ':config', Q .. ':state')
-if not packed[1] or not packed[2] then return { err = 'NOQUEUE no such queue' } end
-
--- They are made with all their fields, since a table that grows is slow.
+-- They are made with all their fields, since a table that grows is slow, and once, since what each call makes is to be collected.
 local C = { lease = 0, maxFailures = 0, maxAttempts = 0, backoffBase = 0, backoffMax = 0, maxLen = 0, maxBytes = 0, drop = 0,
 	ttl = 0, deadExpired = 0, deadTTL = 0, deadMax = 0, skip = 0, dedupe = 0, dedupeBytes = 0, rate = 0, burst = 0,
 	durability = 0, publishPaused = 0, consumePaused = 0 }
@@ -28,16 +22,28 @@ local S = { seq = 0, fence = 0, blocked = 0, bytes = 0, tried = 0, holes = 0, du
 	idTurn = 0, idBytes0 = 0, idBytes1 = 0, published = 0, duplicates = 0, refused = 0, delivered = 0, redelivered = 0,
 	acked = 0, nacked = 0, released = 0, lapsed = 0, buried = 0, expired = 0, dropped = 0, line = '', out = false }
 local R = { [0] = 0, 0, 0, 0 } -- how many are ready, by priority
-C.lease, C.maxFailures, C.maxAttempts, C.backoffBase, C.backoffMax, C.maxLen, C.maxBytes, C.drop, C.ttl,
-	C.deadExpired, C.deadTTL, C.deadMax, C.skip, C.dedupe, C.dedupeBytes, C.rate, C.burst,
-	C.durability, C.publishPaused, C.consumePaused = struct.unpack('>dddddddddddddddddddd', packed[1])
 
-local at
-S.seq, S.fence, S.blocked, S.bytes, S.tried, S.holes, S.due, S.waiting, S.allowed, R[0], R[1], R[2], R[3],
-	S.idStart, S.idTurn, S.idBytes0, S.idBytes1, S.published, S.duplicates, S.refused, S.delivered, S.redelivered,
-	S.acked, S.nacked, S.released, S.lapsed, S.buried, S.expired, S.dropped, at =
-	struct.unpack('>ddddddddddddddddddddddddddddd', packed[2])
-S.line = string.sub(packed[2], at)
+local lined, handed, new -- of handing out
+
+-- begin begins a call. It returns an error if there is no such queue.
+local function begin(keys, args)
+	call, Q, ARGV = redis.call, keys[1], args
+	time = call('TIME')
+	now = time[1] * 1000 + math.floor(time[2] / 1000)
+	lined, handed, new = false, 0, {}
+
+	packed = call('MGET', Q .. ':config', Q .. ':state')
+	if not packed[1] or not packed[2] then return { err = 'NOQUEUE no such queue' } end
+	C.lease, C.maxFailures, C.maxAttempts, C.backoffBase, C.backoffMax, C.maxLen, C.maxBytes, C.drop, C.ttl,
+		C.deadExpired, C.deadTTL, C.deadMax, C.skip, C.dedupe, C.dedupeBytes, C.rate, C.burst,
+		C.durability, C.publishPaused, C.consumePaused = struct.unpack('>dddddddddddddddddddd', packed[1])
+	local at
+	S.seq, S.fence, S.blocked, S.bytes, S.tried, S.holes, S.due, S.waiting, S.allowed, R[0], R[1], R[2], R[3],
+		S.idStart, S.idTurn, S.idBytes0, S.idBytes1, S.published, S.duplicates, S.refused, S.delivered, S.redelivered,
+		S.acked, S.nacked, S.released, S.lapsed, S.buried, S.expired, S.dropped, at =
+		struct.unpack('>ddddddddddddddddddddddddddddd', packed[2])
+	S.line, S.out = string.sub(packed[2], at), false
+end
 
 -- save keeps the state. Whoever changes anything calls it at the end.
 local function save()
@@ -82,7 +88,7 @@ end
 
 -- addAll puts pairs into a HASH or ZSET. While it is small Redis keeps it as a list, and would look for each of many from the
 -- beginning: one of more than 64 bytes ends that.
-local LONG = string.rep('-', 65)
+local LONG = '-----------------------------------------------------------------'
 local function addAll(key, pairs, add, size, remove)
 	if #pairs < 16 or call(size, Q .. key) > 512 then
 		call(add, Q .. key, unpack(pairs))

@@ -1,4 +1,3 @@
---use inbox
 -- Returns entries. ARGV: node, number, after which, how many, how many bytes (0: no limit).
 -- Returns epoch, acknowledged, up to where was read, last, and of each its number and the entry.
 if not there then return { err = 'EPOCH the inbox is another one' } end

@@ -1,4 +1,3 @@
---use queue move
 -- Gives what a session holds to a node.
 -- ARGV: session, node. Returns the lease, and of each number, fence, attempt, failures and record.
 due()

@@ -1,4 +1,3 @@
---use queue move
 -- Makes dead messages ready as if they were new: with the id that they had, and another number, since theirs may be a hole
 -- somewhere.
 -- ARGV: how many of the oldest, or 0 and the numbers. Returns how many.

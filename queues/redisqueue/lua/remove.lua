@@ -1,4 +1,3 @@
---use inbox
 -- Deletes the inbox. Returns its topics, and nodes whose owners were taken over, and 1 if it was there.
 local nodes = {}
 if there then takeOver('', '', nodes) end

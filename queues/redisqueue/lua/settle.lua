@@ -1,4 +1,3 @@
---use queue move take
 -- Ends hand-outs, and hands some out.
 -- ARGV: lane, number of the call, how many, of each the number and the rest: outcome, fence, delay (-1: none, 0: the queue's),
 -- grace, node, error; or of an acknowledgement whoever has the message, fence and LEASED, the 8 bytes that are in its tries; then a claim,

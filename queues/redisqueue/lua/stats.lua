@@ -1,4 +1,3 @@
---use queue move
 -- Returns the state, how many are scheduled, leased and dead, how long the oldest of those at the heads of the lines is
 -- there, and 1 for what is paused.
 due()

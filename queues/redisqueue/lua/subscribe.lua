@@ -1,4 +1,3 @@
---use inbox
 -- Makes the inbox a member of a topic. ARGV: topic, limits of topics and devices. Returns 1, 2 if the inbox was
 -- made, or 0 if it is a member of too many.
 if call('HEXISTS', I .. ':topics', ARGV[1]) == 1 then return 1 end

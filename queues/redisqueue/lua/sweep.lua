@@ -1,4 +1,3 @@
---use queue move
 -- Moves what is due, forgets what is too old, and sets right what is wrong. Returns in how many milliseconds to come again, or -1.
 
 -- heal sets counters right that are wrong since a script has failed halfway, over something that isn't ours.

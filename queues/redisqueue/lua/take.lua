@@ -5,7 +5,6 @@
 -- Redis has another history than the one in which the last fence was issued, after a restart or a failover. So
 -- does the number of the last message, and in internal queues, by whose numbers inboxes go, it grows with the clock, too. How far
 -- it leaps depends on the history's id, since the power may fail again before anything of it is on disk, and the clock be set back.
-local lined = false
 local function line()
 	if lined then return end
 	lined = true
@@ -23,31 +22,34 @@ end
 
 -- What this call has stored and no list has yet, by priority: it is behind all that the lists have. first is the first that is
 -- still there.
-local new = {}
-local function renew(p) new[p] = { ids = {}, numbers = {}, records = {}, first = 1 } end
-for p = 0, 3 do renew(p) end
+local function fresh(p)
+	local n = new[p]
+	if not n then
+		n = { ids = {}, numbers = {}, records = {}, first = 1 }
+		new[p] = n
+	end
+	return n
+end
 
 -- enlist puts what is left of it into the lists.
 local function enlist()
-	for p = 0, 3 do
-		local n = new[p]
-		if #n.ids > 0 then
-			if n.first <= #n.ids then call('RPUSH', Q .. ':ready' .. p, unpack(n.ids, n.first)) end
-			renew(p)
-		end
+	for p, n in pairs(new) do
+		if n.first <= #n.ids then call('RPUSH', Q .. ':ready' .. p, unpack(n.ids, n.first)) end
 	end
+	new = {}
 end
 
--- pop takes up to n numbers of the highest priority off the lists; or else it returns what is new, which stays where it is.
-local function pop(n)
+-- pop takes up to so many numbers of the highest priority off the lists; or else it returns what is new, which stays where it is.
+local function pop(most)
 	for p = 3, 0, -1 do
-		local left = #new[p].ids - new[p].first + 1
+		local n = new[p]
+		local left = n and #n.ids - n.first + 1 or 0
 		if R[p] > left then
-			local ids = call('LPOP', Q .. ':ready' .. p, n)
+			local ids = call('LPOP', Q .. ':ready' .. p, most)
 			if ids then return p, ids, 1, #ids end
 			R[p] = left
 		end
-		if left > 0 then return p, new[p].ids, new[p].first, new[p].first + math.min(n, left) - 1, new[p] end
+		if left > 0 then return p, n.ids, n.first, n.first + math.min(most, left) - 1, n end
 	end
 	return nil
 end
@@ -56,7 +58,6 @@ end
 -- not those of what is new, and if it isn't the first hand-out to retried: which message of the call it is, fence, attempt and
 -- failures. It returns how many, whether that is all that it may have, their bytes, and their numbers with spaces between them;
 -- 7+3 are 7, 8 and 9, and they are new.
-local handed = 0 -- messages, by the call
 local function serve(w, node, allowed, most, messages, retried)
 	if w.bytes > 0 then most = math.min(most, w.bytes) end
 	local got, bytes, numbers = 0, 0, {}
@@ -64,7 +65,7 @@ local function serve(w, node, allowed, most, messages, retried)
 	local size = S.bytes / math.max(ready() + S.blocked, 1) -- of a message, rather too much
 	local ends = string.format('%d', now + C.lease)
 	-- What tries have, from the state on, of a message without a key that is handed out for the first time.
-	local fresh = struct.pack('>BI4I4I6Hc0Hc0B', LEASED, 1, 0, w.grace, #node, node, #w.session, w.session, 0)
+	local untried = struct.pack('>BI4I4I6Hc0Hc0B', LEASED, 1, 0, w.grace, #node, node, #w.session, w.session, 0)
 	local pack, unfold = struct.pack, struct.unpack
 	while allowed > got and not full() do
 		local fit = math.max(math.min((most - bytes) / math.max(size, 1), 256), 16)
@@ -93,7 +94,7 @@ local function serve(w, node, allowed, most, messages, retried)
 				local flags, bulk = unfold('>BI4', v, 7)
 				if not before and flags % (2 * KEY) < TTL and not w.once then
 					S.fence = S.fence + 1
-					what = pack('>BI4I7', flags, bulk, S.fence) .. fresh
+					what = pack('>BI4I7', flags, bulk, S.fence) .. untried
 				else
 					local e = message(id, v, before)
 					if e.expires > 0 and e.expires <= now then

@@ -1,4 +1,3 @@
---use inbox
 -- Loses what has expired, and the inbox if it is unused. ARGV: for how long (ms).
 if not there then return 0 end
 local changed = expire()
