@@ -3,7 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
-	"strconv"
+	"strings"
 
 	"github.com/redis/go-redis/v9"
 
@@ -52,8 +52,7 @@ func newRoomcast(addr string, l *workload, apart bool) (peer, error) {
 		var c *queues.Consumer
 		c, err = r.broker.Consume(ctx, "q", queues.ConsumerConfig{Prefetch: 64, Deliver: func(ms []*queues.Message) {
 			for _, m := range ms {
-				text, _ := strconv.Unquote(string(m.Payload.JSON))
-				l.handed(text)
+				l.handed(strings.Trim(string(m.Payload.JSON), `"`))
 				c.Settle(m, queues.Ack, 0, "", func(err error) {
 					if err == nil {
 						l.processed.Add(1)
@@ -72,7 +71,7 @@ func newRoomcast(addr string, l *workload, apart bool) (peer, error) {
 func (r *roomcast) publish(ctx context.Context, texts ...string) error {
 	drafts := make([]*queues.Draft, len(texts))
 	for i, text := range texts {
-		drafts[i] = &queues.Draft{Payload: queues.Payload{JSON: []byte(strconv.Quote(text))}}
+		drafts[i] = &queues.Draft{Payload: queues.Payload{JSON: []byte(`"` + text + `"`)}}
 	}
 	results, err := r.publisher.broker.Publish(ctx, "q", drafts...)
 	for i := range results {

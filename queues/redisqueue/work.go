@@ -353,7 +353,7 @@ func (s *store) Settle(ctx context.Context, calls []*queues.SettleCall) {
 	sent := make([]*queues.SettleCall, 0, len(calls))
 	for _, c := range calls {
 		lane, call := s.lanes.take()
-		args := append(make([]any, 0, 3+2*len(c.Items)+9), lane, call, len(c.Items))
+		args := append(make([]any, 0, 4+2*len(c.Items)+9), lane, call, len(c.Items), flag(distinct(c.Items)))
 		t := newTexts(2*len(c.Items), 20*len(c.Items))
 		for i := range c.Items {
 			t.settlement(&c.Items[i])
@@ -370,6 +370,22 @@ func (s *store) Settle(ctx context.Context, calls []*queues.SettleCall) {
 		s.lanes.give(commands[i].args[0].(string), commands[i].err)
 		s.settled(c, commands[i])
 	}
+}
+
+// distinct says that no message is named twice.
+func distinct(items []queues.Settlement) bool {
+	rising := true
+	for i := 1; i < len(items) && rising; i++ {
+		rising = items[i].Seq > items[i-1].Seq
+	}
+	if rising {
+		return true // most often
+	}
+	named := make(map[uint64]bool, len(items))
+	for i := range items {
+		named[items[i].Seq] = true
+	}
+	return len(named) == len(items)
 }
 
 func (s *store) settled(c *queues.SettleCall, cmd *command) {

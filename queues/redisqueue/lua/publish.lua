@@ -130,7 +130,7 @@ local function publish(draft, id, times)
 		local p = flags % 4
 		local line = fresh(p)
 		n = #line.ids + 1
-		line.ids[n], line.numbers[n], line.records[n] = seq, S.seq, v
+		line.ids[n], line.records[n] = seq, v
 		R[p] = R[p] + 1
 	end
 	return 0, seq
@@ -139,10 +139,11 @@ end
 -- Plain ones for which there is room need no look at each.
 local function publishPlain()
 	local line, format, n = fresh(0), string.format, S.seq
-	local list, numbers, kept = line.ids, line.numbers, line.records
+	local list, kept = line.ids, line.records
+	line.before = n
 	for i = 1, count do
 		local seq, v = format('%d', n + i), stored .. ARGV[5 + i]
-		list[i], numbers[i], kept[i] = seq, n + i, v
+		list[i], kept[i] = seq, v
 		records[2 * i - 1], records[2 * i] = seq, v
 	end
 	S.seq, S.bytes, S.published, R[0] = n + count, S.bytes + tonumber(ARGV[4]), S.published + count, R[0] + count

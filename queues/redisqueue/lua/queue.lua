@@ -86,19 +86,19 @@ local function tries(e)
 		#e.node, e.node, #e.session, e.session, #e.key, e.key) .. e.text
 end
 
--- addAll puts pairs into a HASH or ZSET. While it is small Redis keeps it as a list, and would look for each of many from the
+-- addAll puts n/2 pairs into a HASH or ZSET. While it is small Redis keeps it as a list, and would look for each of many from the
 -- beginning: one of more than 64 bytes ends that.
 local LONG = '-----------------------------------------------------------------'
-local function addAll(key, pairs, add, size, remove)
-	if #pairs < 16 or call(size, Q .. key) > 512 then
-		call(add, Q .. key, unpack(pairs))
+local function addAll(key, pairs, n, add, size, remove)
+	if n < 16 or call(size, Q .. key) > 512 then
+		call(add, Q .. key, unpack(pairs, 1, n))
 		return
 	end
-	call(add, Q .. key, add == 'ZADD' and 0 or LONG, LONG, unpack(pairs))
+	call(add, Q .. key, add == 'ZADD' and 0 or LONG, LONG, unpack(pairs, 1, n))
 	call(remove, Q .. key, LONG)
 end
-local function hset(key, pairs) addAll(key, pairs, 'HSET', 'HLEN', 'HDEL') end
-local function zadd(key, pairs) addAll(key, pairs, 'ZADD', 'ZCARD', 'ZREM') end
+local function hset(key, pairs, n) addAll(key, pairs, n or #pairs, 'HSET', 'HLEN', 'HDEL') end
+local function zadd(key, pairs, n) addAll(key, pairs, n or #pairs, 'ZADD', 'ZCARD', 'ZREM') end
 
 -- again answers what a call of a lane has answered before: it came twice, since its reply was lost.
 local function again(lane, n)

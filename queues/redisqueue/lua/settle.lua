@@ -1,5 +1,5 @@
 -- Ends hand-outs, and hands some out.
--- ARGV: lane, number of the call, how many, of each the number and the rest: outcome, fence, delay (-1: none, 0: the queue's),
+-- ARGV: lane, number of the call, how many, 1 if none is named twice, of each the number and the rest: outcome, fence, delay (-1: none, 0: the queue's),
 -- grace, node, error; or of an acknowledgement whoever has the message, fence and LEASED, the 8 bytes that are in its tries; then a claim,
 -- if there is one.
 -- Returns how many died, how many nodes were woken, 0 if all were done, otherwise of each 0 done, 1 superseded or 2 gone; and the answer to
@@ -12,35 +12,38 @@ if was then
 end
 due()
 
-local count, ids = tonumber(ARGV[3]), {}
-for i = 1, count do ids[i] = ARGV[2 + 2 * i] end
-local happened = {}
-for i, k in ipairs(#ids > 0 and call('HMGET', Q .. ':tries', unpack(ids)) or {}) do happened[ids[i]] = k end
+local count, distinct, ids = tonumber(ARGV[3]), ARGV[4] == '1', {}
+for i = 1, count do ids[i] = ARGV[3 + 2 * i] end
+local kept = count > 0 and call('HMGET', Q .. ':tries', unpack(ids)) or {}
+local happened, ENDED = {}, 0 -- to those that may come again
 
 -- Acknowledged ones that were leased are deleted together.
-local acked, short, left = {}, {}, {}
-local ENDED = 0
+local acked, n, bytes, short, left = {}, 0, 0, {}, {}
+local find, unfold = string.find, struct.unpack
 
--- holder returns the session and the key of tries from the attempts on, most of which are alike.
-local holders = {}
-local function holder(rest)
-	local h = holders[rest]
+-- holder returns the session and the key of tries. Most are as the last.
+local holders, last, session, key = {}, '', '', ''
+local function holder(k)
+	if #k == 13 + #last and find(k, last, 14, true) then return session, key end
+	last = string.sub(k, 14)
+	local h = holders[last]
 	if not h then
-		local _, _, _, _, session, key = struct.unpack('>I4I4I6Hc0Hc0Bc0', rest)
-		h = { session, key }
-		holders[rest] = h
+		local _, _, _, _, s, c = unfold('>I4I4I6Hc0Hc0Bc0', last)
+		h = { s, c }
+		holders[last] = h
 	end
-	return h[1], h[2]
+	session, key = h[1], h[2]
+	return session, key
 end
 
 local function acknowledge(id, k)
-	acked[#acked + 1] = id
-	happened[id] = ENDED
-	local flags, size = struct.unpack('>BI4', k)
-	S.acked = S.acked + 1
-	S.bytes = S.bytes - size
+	n = n + 1
+	acked[n] = id
+	if not distinct then happened[id] = ENDED end
+	local flags, size = unfold('>BI4', k)
+	bytes = bytes + size
 	if flags % (2 * TTL) >= TTL then short[#short + 1] = id end
-	local session, key = holder(string.sub(k, 14))
+	local session, key = holder(k)
 	if session ~= '' then
 		left[session] = left[session] or {}
 		table.insert(left[session], id)
@@ -49,18 +52,21 @@ local function acknowledge(id, k)
 	return 0
 end
 
-local function settle(id, rest)
-	local k = happened[id]
-	if k == ENDED then return 2 end
+local function settle(id, k, rest)
+	if not distinct then
+		local newer = happened[id]
+		if newer == ENDED then return 2 end
+		if newer ~= nil then k = newer end
+	end
 	if not k then return call('HEXISTS', Q .. ':messages', id) == 1 and 1 or 2 end -- the hand-out was lost, with Redis' power
 	local outcome, fence, delay, grace, wanted, text = ACK, nil, 0, 0, '', ''
 	if #rest == 8 then
-		if string.sub(k, 6, 13) == rest then return acknowledge(id, k) end
-		fence = struct.unpack('>I7', rest)
+		if find(k, rest, 6, true) == 6 then return acknowledge(id, k) end
+		fence = unfold('>I7', rest)
 	else
-		outcome, fence, delay, grace, wanted, text = struct.unpack('>BI7i8I6Hc0Hc0', rest)
+		outcome, fence, delay, grace, wanted, text = unfold('>BI7i8I6Hc0Hc0', rest)
 	end
-	local _, _, current, state, _, _, _, node, session = struct.unpack(TRIES, k)
+	local _, _, current, state, _, _, _, node, session = unfold(TRIES, k)
 	if fence ~= current or wanted ~= '' and (state == WAITING or node ~= wanted) then return 1 end
 	if outcome == ACK and state ~= WAITING then return acknowledge(id, k) end
 	local e = load(id)
@@ -86,19 +92,23 @@ local function settle(id, rest)
 		S.released = S.released + 1
 		release(e)
 	end
-	happened[id] = call('HGET', Q .. ':tries', id) or nil
+	if not distinct then happened[id] = call('HGET', Q .. ':tries', id) end
 	return 0
 end
 
 math.randomseed(time[2])
 local before = S.buried
-local results, all = {}, true
+local results = 0
 for i = 1, count do
-	results[i] = settle(ids[i], ARGV[3 + 2 * i])
-	all = all and results[i] == 0
+	local what = settle(ids[i], kept[i], ARGV[4 + 2 * i])
+	if what ~= 0 and results == 0 then
+		results = {}
+		for j = 1, i - 1 do results[j] = 0 end
+	end
+	if results ~= 0 then results[i] = what end
 end
-if all then results = 0 end
-if #acked > 0 then
+if n > 0 then
+	S.acked, S.bytes = S.acked + n, S.bytes - bytes
 	call('HDEL', Q .. ':messages', unpack(acked))
 	call('HDEL', Q .. ':tries', unpack(acked))
 	call('ZREM', Q .. ':leased', unpack(acked))
@@ -107,7 +117,7 @@ if #acked > 0 then
 end
 local dead = S.buried - before
 local answer, given
-if ARGV[4 + 2 * count] then answer, given = claim(4 + 2 * count) end
+if ARGV[5 + 2 * count] then answer, given = claim(5 + 2 * count) end
 local woken = wake()
 save()
 done(ARGV[1], ARGV[2], { dead, woken, results, given })

@@ -21,11 +21,11 @@ local function line()
 end
 
 -- What this call has stored and no list has yet, by priority: it is behind all that the lists have. first is the first that is
--- still there.
+-- still there. If the numbers are without gaps, before is the number before that of the first of all.
 local function fresh(p)
 	local n = new[p]
 	if not n then
-		n = { ids = {}, numbers = {}, records = {}, first = 1 }
+		n = { ids = {}, records = {}, first = 1, before = false }
 		new[p] = n
 	end
 	return n
@@ -54,6 +54,8 @@ local function pop(most)
 	return nil
 end
 
+local leases, kept = {}, {} -- what is to be written, as tables that have grown once: what is beyond k is of calls before
+
 -- serve hands out what a want can have, at most so many and until so many bytes are reached, and appends records to messages, but
 -- not those of what is new, and if it isn't the first hand-out to retried: which message of the call it is, fence, attempt and
 -- failures. It returns how many, whether that is all that it may have, their bytes, and their numbers with spaces between them;
@@ -73,7 +75,7 @@ local function serve(w, node, allowed, most, messages, retried)
 		if not p then break end
 		local records = own and own.records or call('HMGET', Q .. ':messages', unpack(ids))
 		local tried = not own and S.tried > 0 and call('HMGET', Q .. ':tries', unpack(ids)) or {}
-		local leases, kept, k, rest = {}, {}, 0, to + 1
+		local k, rest = 0, to + 1
 		local run, since -- of what is new: the first number, and how many had been handed out before
 		local function stop()
 			if run then numbers[#numbers + 1] = string.format('%d+%d', run, handed - since) end
@@ -94,7 +96,7 @@ local function serve(w, node, allowed, most, messages, retried)
 				local flags, bulk = unfold('>BI4', v, 7)
 				if not before and flags % (2 * KEY) < TTL and not w.once then
 					S.fence = S.fence + 1
-					what = pack('>BI4I7', flags, bulk, S.fence) .. untried
+					what = pack('>BI4I7c0', flags, bulk, S.fence, untried)
 				else
 					local e = message(id, v, before)
 					if e.expires > 0 and e.expires <= now then
@@ -120,9 +122,12 @@ local function serve(w, node, allowed, most, messages, retried)
 				if bulk then
 					if not own then
 						numbers[#numbers + 1], messages[#messages + 1] = id, v
-					elseif not run or own.numbers[i] ~= run + handed - since then
-						stop()
-						run, since = own.numbers[i], handed
+					else
+						local number = own.before and own.before + i or tonumber(id)
+						if not run or number ~= run + handed - since then
+							stop()
+							run, since = number, handed
+						end
 					end
 					handed, got, bytes = handed + 1, got + 1, bytes + bulk
 				end
@@ -134,8 +139,8 @@ local function serve(w, node, allowed, most, messages, retried)
 		end
 		stop()
 		if k > 0 then
-			zadd(':leased', leases)
-			hset(':tries', kept)
+			zadd(':leased', leases, k)
+			hset(':tries', kept, k)
 			if w.session ~= '' then
 				local held = {}
 				for i = 1, k, 2 do held[#held + 1] = kept[i] end
