@@ -205,7 +205,7 @@ func (c *Consumer) rebind(ctx context.Context) error {
 
 // hold makes m the consumer's. The lane is locked.
 func (c *Consumer) hold(m *Message, sent time.Time) {
-	m.Receipt = c.lane.b.signer.receipt(m.Queue, m.Ref())
+	m.signer = c.lane.b.signer
 	h := &hold{m: m, consumer: c, since: sent, until: sent.Add(m.Lease)}
 	c.held[m.Ref()] = h
 	c.lane.held[m.Ref()] = h

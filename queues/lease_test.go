@@ -30,7 +30,7 @@ func TestClosedConsumerGivesBackAtOnce(t *testing.T) {
 		if ms[0].Attempt != 2 || ms[0].Failures != 0 {
 			t.Errorf("attempt %d, failures %d", ms[0].Attempt, ms[0].Failures)
 		}
-		results := n.Client.Settle(t.Context(), queues.Settled{Receipt: old[0].Receipt, Outcome: queues.Ack})
+		results := n.Client.Settle(t.Context(), queues.Settled{Receipt: old[0].Receipt(), Outcome: queues.Ack})
 		expectCode(t, results[0], queues.CodeSuperseded)
 		w2.ack(ms...)
 	})
@@ -74,7 +74,7 @@ func TestLostToAnother(t *testing.T) {
 		m := w2.expect("a")[0]
 		time.Sleep(11 * time.Second)
 		w1.expectRevoked("a lost")
-		expectCode(t, n1.Client.Settle(t.Context(), queues.Settled{Receipt: old.Receipt, Outcome: queues.Ack})[0], queues.CodeSuperseded)
+		expectCode(t, n1.Client.Settle(t.Context(), queues.Settled{Receipt: old.Receipt(), Outcome: queues.Ack})[0], queues.CodeSuperseded)
 		w2.ack(m)
 	})
 }
@@ -119,15 +119,15 @@ func TestNoRenewAndExtend(t *testing.T) {
 		w := n.worker("q", queues.ConsumerConfig{NoRenew: true})
 		m := w.expect("a")[0]
 		time.Sleep(25 * time.Second)
-		if err := n.Extend(t.Context(), 20*time.Second, m.Receipt)[0]; err != nil {
+		if err := n.Extend(t.Context(), 20*time.Second, m.Receipt())[0]; err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(15 * time.Second)
 		w.expectRevoked("")
 		time.Sleep(6 * time.Second)
 		w.expectRevoked("a lapsed")
-		expectCode(t, n.Extend(t.Context(), time.Second, m.Receipt)[0], queues.CodeSuperseded)
-		expectCode(t, n.Extend(t.Context(), time.Hour, m.Receipt)[0], queues.CodeBadRequest)
+		expectCode(t, n.Extend(t.Context(), time.Second, m.Receipt())[0], queues.CodeSuperseded)
+		expectCode(t, n.Extend(t.Context(), time.Hour, m.Receipt())[0], queues.CodeBadRequest)
 		expectCode(t, n.Extend(t.Context(), time.Second, "nonsense")[0], queues.CodeBadRequest)
 	})
 }
@@ -137,19 +137,19 @@ func TestReceiptsCannotBeMadeUp(t *testing.T) {
 		n.queue("q", queues.Config{})
 		n.publish("q", "a")
 		m := n.worker("q", queues.ConsumerConfig{}).expect("a")[0]
-		flipped := []byte(m.Receipt)
+		flipped := []byte(m.Receipt())
 		for i := range flipped {
 			flipped[i] ^= 1
 			results := n.Client.Settle(t.Context(), queues.Settled{Receipt: string(flipped), Outcome: queues.Ack})
 			expectCode(t, results[0], queues.CodeBadRequest)
 			flipped[i] ^= 1
 		}
-		for _, r := range []string{"", "AAAA", strings.Repeat("A", 5000), m.Receipt + "A"} {
+		for _, r := range []string{"", "AAAA", strings.Repeat("A", 5000), m.Receipt() + "A"} {
 			expectCode(t, n.Client.Settle(t.Context(), queues.Settled{Receipt: r, Outcome: queues.Ack})[0], queues.CodeBadRequest)
 		}
-		expectCode(t, n.Client.Settle(t.Context(), queues.Settled{Receipt: m.Receipt, Outcome: queues.Park})[0], queues.CodeBadRequest)
-		expectCode(t, n.Client.Settle(t.Context(), queues.Settled{Receipt: m.Receipt, Outcome: queues.Ack})[0], "")
-		expectCode(t, n.Client.Settle(t.Context(), queues.Settled{Receipt: m.Receipt, Outcome: queues.Ack})[0], queues.CodeGone)
+		expectCode(t, n.Client.Settle(t.Context(), queues.Settled{Receipt: m.Receipt(), Outcome: queues.Park})[0], queues.CodeBadRequest)
+		expectCode(t, n.Client.Settle(t.Context(), queues.Settled{Receipt: m.Receipt(), Outcome: queues.Ack})[0], "")
+		expectCode(t, n.Client.Settle(t.Context(), queues.Settled{Receipt: m.Receipt(), Outcome: queues.Ack})[0], queues.CodeGone)
 	})
 }
 
@@ -165,13 +165,13 @@ func TestSessionComesBackOnAnotherNode(t *testing.T) {
 		other := n1.worker("q", queues.ConsumerConfig{Prefetch: 2})
 		time.Sleep(4 * time.Second)
 		w2 := n2.worker("q", queues.ConsumerConfig{Prefetch: 3, Session: "s"})
-		if got := w2.Resumed(); len(got) != 2 || got[0].Receipt != old[0].Receipt || got[1].Receipt != old[1].Receipt {
+		if got := w2.Resumed(); len(got) != 2 || got[0].Receipt() != old[0].Receipt() || got[1].Receipt() != old[1].Receipt() {
 			t.Fatalf("resumed %v", got)
 		}
 		time.Sleep(time.Minute)
 		other.expect()
 		w2.expect()
-		results := n1.Client.Settle(t.Context(), queues.Settled{Receipt: old[0].Receipt, Outcome: queues.Ack})
+		results := n1.Client.Settle(t.Context(), queues.Settled{Receipt: old[0].Receipt(), Outcome: queues.Ack})
 		expectCode(t, results[0], "")
 		w2.Close()
 		time.Sleep(6 * time.Second)

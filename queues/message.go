@@ -67,8 +67,17 @@ type Message struct {
 	// Lease is how long the consumer has the message, from the hand-out on. It is renewed while
 	// the consumer is alive. Zero: the message was settled when it was handed out.
 	Lease time.Duration
-	// Receipt settles the message, over any connection to any node. Stores leave it empty.
-	Receipt string
+
+	signer *signer // of the broker whose consumer has it
+}
+
+// Receipt returns what settles the message, over any connection to any node. It is empty if the message was settled when it was handed
+// out. It is made anew at each call.
+func (m *Message) Receipt() string {
+	if m.signer == nil {
+		return ""
+	}
+	return m.signer.receipt(m.Queue, m.Ref())
 }
 
 // Ref names one hand-out of a message of a queue.

@@ -47,23 +47,48 @@ func (s *signer) receipt(queue string, r Ref) string {
 // parse returns what a receipt is of.
 func (s *signer) parse(receipt string) (queue string, r Ref, err error) {
 	bad := Refuse(CodeBadRequest, "not a receipt")
-	if len(receipt) > 2*(2*binary.MaxVarintLen64+maxName+signature) {
+	data, mac, ok := split(receipt)
+	if !ok {
 		return "", Ref{}, bad
 	}
-	b, err := base64.RawURLEncoding.Strict().DecodeString(receipt)
-	if err != nil || len(b) < signature {
-		return "", Ref{}, bad
-	}
-	data, mac := b[:len(b)-signature], b[len(b)-signature:]
 	h := s.hashes.Get().(*signing)
 	defer s.hashes.Put(h)
 	if !hmac.Equal(mac, h.sign(append(h.buf[:0], data...))[len(data):]) {
 		return "", Ref{}, bad
 	}
+	r, rest, ok := readRef(data)
+	if !ok {
+		return "", Ref{}, bad
+	}
+	return string(rest), r, nil
+}
+
+// ReceiptRef returns the hand-out that a receipt says it is of. Whether it is genuine only the broker knows.
+func ReceiptRef(receipt string) (r Ref, ok bool) {
+	data, _, ok := split(receipt)
+	if ok {
+		r, _, ok = readRef(data)
+	}
+	return r, ok
+}
+
+// split returns what is signed in a receipt, and the signature.
+func split(receipt string) (data, mac []byte, ok bool) {
+	if len(receipt) > 2*(2*binary.MaxVarintLen64+maxName+signature) {
+		return nil, nil, false
+	}
+	b, err := base64.RawURLEncoding.Strict().DecodeString(receipt)
+	if err != nil || len(b) < signature {
+		return nil, nil, false
+	}
+	return b[:len(b)-signature], b[len(b)-signature:], true
+}
+
+func readRef(data []byte) (r Ref, rest []byte, ok bool) {
 	seq, n := binary.Uvarint(data)
 	fence, m := binary.Uvarint(data[max(n, 0):])
 	if n <= 0 || m <= 0 {
-		return "", Ref{}, bad
+		return Ref{}, nil, false
 	}
-	return string(data[n+m:]), Ref{seq, fence}, nil
+	return Ref{seq, fence}, data[n+m:], true
 }

@@ -37,7 +37,7 @@ var publishTests = map[string]func(*suite){
 		check(s, "attempt", m.Attempt, 1)
 		check(s, "failures", m.Failures, 0)
 		check(s, "lease", m.Lease, s.units(10))
-		check(s, "receipt", m.Receipt, "")
+		check(s, "receipt", m.Receipt(), "")
 		if m.Fence == 0 || m.Fence >= 1<<53 || m.Stored.IsZero() {
 			s.Fatalf("fence %d, stored %v", m.Fence, m.Stored)
 		}

@@ -58,8 +58,8 @@ func TestNodeIsLost(t *testing.T) {
 	second := <-held // in some 4 s, long before the lease ends
 	expect(t, "number", second.Seq, first.Seq)
 	expect(t, "attempt", second.Attempt, 2)
-	expectCode(t, "settle", other.Settle(t.Context(), queues.Settled{Receipt: second.Receipt, Outcome: queues.Ack})[0], "")
-	expectCode(t, "settle", other.Settle(t.Context(), queues.Settled{Receipt: first.Receipt, Outcome: queues.Ack})[0], queues.CodeGone)
+	expectCode(t, "settle", other.Settle(t.Context(), queues.Settled{Receipt: second.Receipt(), Outcome: queues.Ack})[0], "")
+	expectCode(t, "settle", other.Settle(t.Context(), queues.Settled{Receipt: first.Receipt(), Outcome: queues.Ack})[0], queues.CodeGone)
 	p.cut(server.Addr)
 }
 

@@ -251,7 +251,7 @@ func TestPowerLossOfASettlement(t *testing.T) {
 	n.publish(text("a"))
 	m := <-got
 	synced := lengthOf(t, log)
-	expectCode(t, "ack", b.Settle(t.Context(), queues.Settled{Receipt: m.Receipt, Outcome: queues.Ack})[0], "")
+	expectCode(t, "ack", b.Settle(t.Context(), queues.Settled{Receipt: m.Receipt(), Outcome: queues.Ack})[0], "")
 	server.Kill()
 	if err := os.Truncate(log, synced); err != nil {
 		t.Fatal(err)

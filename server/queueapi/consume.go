@@ -135,7 +135,7 @@ func (c *call) consume() error {
 	}
 	resumed := make([]string, 0, len(n.queue.Resumed()))
 	for _, m := range n.queue.Resumed() {
-		resumed = append(resumed, m.Receipt)
+		resumed = append(resumed, m.Receipt())
 	}
 	// Before the first message, which Start has delivered.
 	_ = c.e.Ack(map[string]any{
@@ -290,8 +290,8 @@ func (m *message) AppendValue(dst []byte) []byte {
 	}
 	o.number("leaseMs", m.Lease.Milliseconds())
 	o.text("queue", m.Queue)
-	if m.Receipt != "" {
-		o.text("r", m.Receipt)
+	if r := (*queues.Message)(m).Receipt(); r != "" {
+		o.text("r", r)
 	}
 	return o.end()
 }
@@ -350,7 +350,7 @@ func (n *consumer) revoked(ms []*queues.Message, reason string) {
 	n.mu.Unlock()
 	receipts := make([]string, len(ms))
 	for i, m := range ms {
-		receipts[i] = m.Receipt
+		receipts[i] = m.Receipt()
 	}
 	s := n.peer.s
 	_ = s.Emit(s.Context(), "queue:revoked", map[string]any{

@@ -183,10 +183,6 @@ func (c *call) settle() error {
 
 // forgetReceipts drops the acks of what the socket settles by receipt.
 func (c *call) forgetReceipts(items []queues.Settled) {
-	receipts := make(map[string]bool, len(items))
-	for _, it := range items {
-		receipts[it.Receipt] = true
-	}
 	p := c.api.peer(c.s)
 	p.mu.Lock()
 	consumers := make([]*consumer, 0, len(p.consumers))
@@ -197,9 +193,14 @@ func (c *call) forgetReceipts(items []queues.Settled) {
 	for _, n := range consumers {
 		var ms []*queues.Message
 		n.mu.Lock()
-		for _, pc := range n.pending {
+		for _, it := range items {
+			ref, ok := queues.ReceiptRef(it.Receipt)
+			pc := n.pending[ref]
+			if !ok || pc == nil {
+				continue
+			}
 			for _, m := range pc.messages {
-				if receipts[m.Receipt] {
+				if m.Ref() == ref && m.Receipt() == it.Receipt {
 					ms = append(ms, m)
 				}
 			}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/roomcast/roomcast/parser"
 	"github.com/roomcast/roomcast/queues"
+	"github.com/roomcast/roomcast/queues/memqueue"
 )
 
 // What is written by hand is what a map of the same members is written as.
@@ -18,9 +19,9 @@ func TestObjectsLookLikeMaps(t *testing.T) {
 	headers := map[string]string{"z": "1", "a\"": "<\n>", "é": "\xff"}
 	at := time.UnixMilli(1700000000123)
 	data := parser.Payload{JSON: p.JSON, Attachments: p.Attachments}
-	m := &queues.Message{
-		Queue: "q", ID: "i\"d", Key: "k", Headers: headers, Payload: p, Stored: at, Attempt: 2, Fence: 1 << 52,
-		Lease: 30 * time.Second, Receipt: "r",
+	m := handedOut(t, &queues.Draft{ID: "i\"d", Key: "k", Headers: headers, Payload: p})
+	if m.Receipt() == "" {
+		t.Fatal("a message without a receipt")
 	}
 	e := &queues.InboxMessage{Inbox: "in", Epoch: 5, Seq: 7, ID: "id", Topic: "t", Headers: headers, Payload: p, Stored: at}
 	for _, c := range []struct {
@@ -28,8 +29,8 @@ func TestObjectsLookLikeMaps(t *testing.T) {
 		want map[string]any
 	}{
 		{argument((*message)(m), p), map[string]any{
-			"queue": "q", "id": "i\"d", "key": "k", "headers": headers, "data": data, "at": at.UnixMilli(), "attempt": 2,
-			"fence": uint64(1 << 52), "leaseMs": 30000, "r": "r",
+			"queue": "q", "id": "i\"d", "key": "k", "headers": headers, "data": data, "at": m.Stored.UnixMilli(), "attempt": 1,
+			"fence": m.Fence, "leaseMs": 30000, "r": m.Receipt(),
 		}},
 		{(*message)(&queues.Message{Queue: "q", Payload: queues.Payload{JSON: []byte("1")}, Stored: at}), map[string]any{
 			"queue": "q", "id": "", "data": 1, "at": at.UnixMilli(), "attempt": 0, "fence": 0, "leaseMs": 0,
@@ -64,11 +65,31 @@ func TestClientsAreNotToldAddresses(t *testing.T) {
 	}
 }
 
-func BenchmarkOutgoing(b *testing.B) {
-	m := &queues.Message{
-		Queue: "q", ID: "~1f", Payload: queues.Payload{JSON: bytes.Repeat([]byte("1"), 64)}, Stored: time.Now(), Attempt: 1, Fence: 1 << 52,
-		Lease: 30 * time.Second, Receipt: "AQIDBAUGBwgJCgsMDQ4PEA",
+// handedOut returns a draft as the message that a consumer gets.
+func handedOut(t testing.TB, d *queues.Draft) *queues.Message {
+	t.Helper()
+	broker, err := queues.NewBroker(t.Context(), queues.BrokerConfig{Store: memqueue.New(memqueue.Config{})})
+	if err != nil {
+		t.Fatal(err)
 	}
+	defer broker.Close(t.Context())
+	if err := broker.Configure(t.Context(), "q", queues.Config{}); err != nil {
+		t.Fatal(err)
+	}
+	got := make(chan *queues.Message, 1)
+	c, err := broker.Consume(t.Context(), "q", queues.ConsumerConfig{Deliver: func(ms []*queues.Message) { got <- ms[0] }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Start()
+	if _, err := broker.PublishOne(t.Context(), "q", d); err != nil {
+		t.Fatal(err)
+	}
+	return <-got
+}
+
+func BenchmarkOutgoing(b *testing.B) {
+	m := handedOut(b, &queues.Draft{Payload: queues.Payload{JSON: bytes.Repeat([]byte("1"), 64)}})
 	b.ReportAllocs()
 	buf := make([]byte, 0, 1024)
 	for b.Loop() {
