@@ -38,7 +38,7 @@ func (s *store) Configure(ctx context.Context, queue string, c queues.Config) er
 	return err
 }
 
-// packConfig packs the numbers that scripts need, in the order of C in queue.lua.
+// packConfig packs the numbers that the functions need, in the order of C in queue.lua.
 func packConfig(c *queues.Config) []byte {
 	var b []byte
 	for _, v := range []float64{

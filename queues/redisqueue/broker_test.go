@@ -205,7 +205,7 @@ func TestConnectionsBreak(t *testing.T) {
 	expect(t, "acknowledged", st.Acked, nodes*each)
 }
 
-// A script that fails halfway leaves counters behind that are wrong: nothing may be stuck because of that.
+// A function that fails halfway leaves counters behind that are wrong: nothing may be stuck because of that.
 // It was found with a settlement of nothing.
 func TestCountersAreHealed(t *testing.T) {
 	t.Parallel()

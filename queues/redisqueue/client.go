@@ -133,9 +133,9 @@ func examine(ctx context.Context, server *redis.Client) (canFsync, error) {
 
 // unwritten reports whether a server has a log that it hasn't written anew since it was started.
 //
-// That matters after a power cut. What is left of a transaction, such as what a script wrote, at the end of the log Redis
+// That matters after a power cut. What is left of a transaction, such as what a function wrote, at the end of the log Redis
 // doesn't apply, but if it ends within a command Redis leaves those before it in the log: after the next
-// restart they are done, with what follows, and half of a script has happened (as of Redis 7.0.15, and later). A log that is
+// restart they are done, with what follows, and half of a function has happened (as of Redis 7.0.15, and later). A log that is
 // written anew doesn't have them.
 func (in info) unwritten() bool {
 	return in["aof_enabled"] == "1" && in["aof_last_rewrite_time_sec"] == "-1" && in["aof_rewrite_in_progress"] == "0" && in["aof_rewrite_scheduled"] == "0"

@@ -1,8 +1,8 @@
 // Package redisqueue is a queues.Store in Redis 7.0 or newer, single, with
 // Sentinel, or a cluster, for all nodes that share it.
 //
-// What a call does to a queue or inbox is one Lua script, so it is atomic and
-// there is no leader. All keys of a queue are in one slot, and so are those of an
+// What a call does to a queue or inbox is one function in Lua, so it is atomic and
+// there is no leader. The functions are a library, which is given to each server that hasn't got it. All keys of a queue are in one slot, and so are those of an
 // inbox. Only Redis' clock counts.
 //
 // # What may be lost
@@ -18,7 +18,7 @@
 // # Retries
 //
 // A call whose connection broke before the reply is sent once more, and Redis answers it
-// as it did the first time: each call has a number of its own on a lane, and the scripts
+// as it did the first time: each call has a number of its own on a lane, and the functions
 // keep what the last call of a lane has answered. When that fails too, or Redis
 // can't be reached, the error is queues.ErrUnavailable at once.
 package redisqueue

@@ -149,6 +149,123 @@ func TestLibraryIsLoadedAgain(t *testing.T) {
 	expect(t, "published", n.stats().Published, 2)
 }
 
+// Nodes of several versions share a server: who comes first takes the library of the version before away, and who still needs one
+// has it given back.
+func TestLibrariesOfTwoVersions(t *testing.T) {
+	t.Parallel()
+	rdb := redistest.Start(t).Client()
+	give := func(name string) {
+		t.Helper()
+		library := "#!lua name=roomcast_queues_" + name + "\nredis.register_function('roomcast_queues_" + name + "_publish', function() return 1 end)"
+		if err := rdb.FunctionLoad(t.Context(), library).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	give("old")
+	if err := rdb.FunctionLoad(t.Context(), "#!lua name=other\nredis.register_function('other', function() return 1 end)").Err(); err != nil {
+		t.Fatal(err)
+	}
+	n := node{t, open(t, rdb, redisqueue.Config{})}
+	libraries := func() (names []string) {
+		t.Helper()
+		all, err := rdb.FunctionList(t.Context(), redis.FunctionListQuery{}).Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, l := range all {
+			names = append(names, l.Name)
+		}
+		slices.Sort(names)
+		return names
+	}
+	own := libraries()
+	if len(own) != 2 || own[0] != "other" || own[1] == "roomcast_queues_old" {
+		t.Fatalf("libraries: %q", own)
+	}
+	give("newer")
+	open(t, rdb, redisqueue.Config{})
+	expect(t, "libraries", len(libraries()), 3) // nobody takes a newer one away just because it starts
+	if err := rdb.FunctionDelete(t.Context(), own[1]).Err(); err != nil {
+		t.Fatal(err)
+	}
+	n.configure(queues.Config{})
+	n.publish(text("a"))
+	expect(t, "libraries", len(libraries()), 3)
+	expect(t, "claimed", len(n.claim(1)), 1)
+}
+
+// The rules that docs/queues.md gives for a user of Redis are enough.
+func TestACL(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	rules := strings.Fields("~roomcast:* &roomcast:* +@read +@write +@pubsub +@connection +@transaction +fcall +function +info +time +wait +bgrewriteaof")
+	args := []any{"acl", "setuser", "app", "reset", "on", ">secret"}
+	for _, r := range rules {
+		args = append(args, r)
+	}
+	if err := server.Client().Do(t.Context(), args...).Err(); err != nil {
+		t.Fatal(err)
+	}
+	rdb := redis.NewClient(&redis.Options{Addr: server.Addr, Username: "app", Password: "secret", DisableIdentity: true})
+	defer rdb.Close()
+	n := node{t, open(t, rdb, redisqueue.Config{})}
+	var l told
+	ctx, cancel := context.WithCancel(t.Context())
+	var listening sync.WaitGroup
+	listening.Go(func() { n.Listen(ctx, "n", &l) })
+	defer func() {
+		cancel()
+		listening.Wait()
+	}()
+	eventually(t, "listening", func() bool { return l.missed.Load() > 0 })
+	n.configure(queues.Config{})
+	named := text("a")
+	named.ID, named.Key = "id", "key"
+	expectCode(t, "publish", n.publish(named, text("b"), text("c")).Err, "")
+	m := n.claim(3)
+	expectCode(t, "ack", n.settle(m[0].Ref(), queues.Ack), "")
+	expectCode(t, "nack", n.settle(m[1].Ref(), queues.Nack), "")
+	expectCode(t, "reject", n.settle(m[2].Ref(), queues.Reject), "")
+	if _, err := n.Redrive(t.Context(), "q", 1, nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.Beat(t.Context(), "n"); err != nil {
+		t.Fatal(err)
+	}
+	n.send(anEntry)
+	n.openInbox(nil)
+	expect(t, "entries", len(n.read(anOwner).Entries), 1)
+	if err := n.Delete(t.Context(), "q", true); err != nil {
+		t.Fatal(err)
+	}
+	log, err := server.Client().Do(t.Context(), "acl", "log").Slice()
+	if err != nil || len(log) > 0 {
+		t.Fatalf("refused: %v, %v", log, err)
+	}
+}
+
+// What makes room is possible when there is none: for what would need more the server refuses the whole call.
+func TestServerIsFull(t *testing.T) {
+	t.Parallel()
+	rdb := redistest.Start(t).Client()
+	n := node{t, open(t, rdb, redisqueue.Config{})}
+	n.configure(queues.Config{})
+	n.publish(text("a"), text("b"), text("c"), text("d"))
+	m := n.claim(3)
+	if err := rdb.ConfigSet(t.Context(), "maxmemory", "1").Err(); err != nil {
+		t.Fatal(err)
+	}
+	expectCode(t, "publish", n.publish(text("e")).Err, queues.CodeQueueFull)
+	expectCode(t, "ack", n.settle(m[0].Ref(), queues.Ack), "")
+	expectCode(t, "reject", n.settle(m[1].Ref(), queues.Reject), "")
+	expectCode(t, "nack", n.settle(m[2].Ref(), queues.Nack), "")
+	expect(t, "claimed", len(n.claim(1)), 1)
+	st := n.stats()
+	expect(t, "acked", st.Acked, 1)
+	expect(t, "dead", st.Dead, 1)
+	expect(t, "left", st.Len(), 2)
+}
+
 // Every reply is lost once: nothing is done twice, and everything is answered as if it had not been lost.
 func TestLostReplies(t *testing.T) {
 	t.Parallel()

@@ -88,7 +88,7 @@ func appended(c *queues.AppendCall, cmd *command, full bool) (made int) {
 	return made
 }
 
-// appendEntry appends what the script takes of an entry.
+// appendEntry appends what the function takes of an entry.
 func appendEntry(args []any, e *queues.Entry) []any {
 	c := content{id: e.ID, topic: e.Topic, headers: e.Headers, payload: e.Payload}
 	flags, body := c.appendBody(make([]byte, 0, c.size()))

@@ -263,7 +263,7 @@ func TestPowerLossOfASettlement(t *testing.T) {
 	expect(t, "failures", again.Failures, 0)
 }
 
-// Power fails in the middle of a write, wherever that is: what a script does is there or isn't, as a whole. Redis applied half
+// Power fails in the middle of a write, wherever that is: what a function does is there or isn't, as a whole. Redis applied half
 // of it after another restart, when its log hadn't been written anew.
 func TestTornLog(t *testing.T) {
 	t.Parallel()

@@ -17,7 +17,7 @@ const (
 	flagAttachments = 64
 	flagTopic       = 128
 
-	flagExisting = 1 // of an entry, for the script only
+	flagExisting = 1 // of an entry, for the function only
 )
 
 // content is what only this package looks into: the body of a record or entry.

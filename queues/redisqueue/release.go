@@ -10,7 +10,7 @@ import (
 	"github.com/roomcast/roomcast/queues"
 )
 
-// step is how many messages one call of a script looks at or moves.
+// step is how many messages one call of a function looks at or moves.
 const step = 500
 
 // Release does queues.WorkStore.Release: it looks for what the node holds, and settles it.

@@ -145,7 +145,7 @@ func madeID(seq uint64) string {
 	return string(strconv.AppendUint(append(make([]byte, 0, 24), '~'), seq, 10))
 }
 
-// appendDrafts appends what the script takes of drafts.
+// appendDrafts appends what the function takes of drafts.
 func appendDrafts(args []any, drafts []*queues.Draft) []any {
 	size, all := 0, true
 	for _, d := range drafts {
