@@ -142,4 +142,3 @@ func loadLibrary(ctx context.Context, server redis.Cmdable, tidy bool) error {
 func unknown(err error) bool {
 	return isReply(err) && strings.Contains(err.Error(), "Function not found")
 }
-
