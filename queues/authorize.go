@@ -19,6 +19,21 @@ const (
 	Subscribe Action = "subscribe"  // one's inbox to a topic
 )
 
+// words say what a principal does by an action to what is named behind them.
+var words = map[Action]string{
+	Publish: "publish to", Consume: "consume from", Inspect: "inspect", Admin: "admin",
+	OpenInbox: "open the inbox", SendInbox: "send to", Subscribe: "subscribe to",
+}
+
+// refusal is ErrUnauthorized in words.
+func refusal(principal string, action Action, name string) error {
+	who := "a client without a name"
+	if principal != "" {
+		who = principal
+	}
+	return Refuse(CodeUnauthorized, who+" isn't allowed to "+words[action]+" "+name)
+}
+
 // Authorize decides whether a principal may do something. An error says no; it has
 // CodeUnauthorized for the client unless it is an Error itself.
 type Authorize func(ctx context.Context, principal string, action Action, name string) error

@@ -27,6 +27,9 @@ func (c *Client) may(ctx context.Context, action Action, name string) error {
 		return nil
 	}
 	err := c.b.cfg.Authorize(ctx, c.principal, action, name)
+	if err == ErrUnauthorized { // which says neither who nor what
+		return refusal(c.principal, action, name)
+	}
 	if e := (*Error)(nil); err == nil || errors.As(err, &e) {
 		return err
 	}
@@ -181,6 +184,9 @@ func (c *Client) Redrive(ctx context.Context, queue string, n int, ids []string,
 	if len(ids) > maxBatch {
 		return 0, Refuse(CodeBadRequest, "more than 1000 ids")
 	}
+	if rate < 0 {
+		return 0, Refuse(CodeBadRequest, "the rate is negative")
+	}
 	if len(ids) > 0 {
 		n = len(ids)
 	} else {
@@ -227,6 +233,11 @@ func (c *Client) redriveSome(ctx context.Context, queue string, n int, ids []str
 func (c *Client) Peek(ctx context.Context, queue string, state State, offset, n int) ([]*Info, error) {
 	if err := c.queue(ctx, Inspect, queue); err != nil {
 		return nil, err
+	}
+	switch state {
+	case Ready, Scheduled, Leased, Blocked, Dead:
+	default:
+		return nil, Refuse(CodeBadRequest, "state is ready, scheduled, leased, blocked or dead")
 	}
 	if offset < 0 || n < 0 {
 		return nil, Refuse(CodeBadRequest, "there is no negative number or place of messages")

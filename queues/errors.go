@@ -58,9 +58,9 @@ var (
 	ErrNotFound     = &Error{Code: CodeNotFound, Message: "there is no such queue or inbox"}
 	ErrBadRequest   = &Error{Code: CodeBadRequest, Message: "bad request"}
 	ErrTooLarge     = &Error{Code: CodeTooLarge, Message: "too large"}
-	ErrQueueFull    = &Error{Code: CodeQueueFull, Message: "full", RetryAfter: time.Second}
+	ErrQueueFull    = &Error{Code: CodeQueueFull, Message: "the queue or inbox is full", RetryAfter: time.Second}
 	ErrRateLimited  = &Error{Code: CodeRateLimited, Message: "too many"}
-	ErrPaused       = &Error{Code: CodePaused, Message: "paused"}
+	ErrPaused       = &Error{Code: CodePaused, Message: "publishing is paused"}
 	ErrUnavailable  = &Error{Code: CodeUnavailable, Message: "the store is unavailable", RetryAfter: time.Second}
 	ErrNotDurable   = &Error{Code: CodeNotDurable, Message: "stored, but not confirmed by replicas"}
 	ErrSuperseded   = &Error{Code: CodeSuperseded, Message: "handed out again since"}

@@ -4,10 +4,14 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/pprof"
+	"strings"
 
 	"github.com/gin-gonic/gin"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/roomcast/roomcast/queues"
+	"github.com/roomcast/roomcast/server/queueapi"
 )
 
 // Internal says what the internal listener serves.
@@ -43,6 +47,11 @@ func NewInternal(c Internal) http.Handler {
 			pprof.Trace(c.Writer, c.Request)
 		default:
 			pprof.Index(c.Writer, c.Request)
+		}
+	})
+	r.NoRoute(func(c *gin.Context) {
+		if strings.HasPrefix(c.Request.URL.Path, "/api/") {
+			reply(c, http.StatusNotFound, queueapi.Refusal{Code: queues.CodeNotFound, Message: "there is no such request: see docs/queues.md"})
 		}
 	})
 	return r

@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -167,7 +168,7 @@ func (s *Store) load(dir string, c *Config) (err error) {
 	}
 	s.db, err = files.open(dir, opts)
 	if err != nil {
-		if pebble.IsCorruptionError(err) {
+		if pebble.IsCorruptionError(err) || errors.Is(err, fs.ErrNotExist) { // a file that others name
 			return fmt.Errorf("%w: %w", ErrDamaged, err)
 		}
 		return err

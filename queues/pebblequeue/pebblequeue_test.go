@@ -122,6 +122,12 @@ func TestDamagedData(t *testing.T) {
 	if _, err := Open(dir, Config{}); !errors.Is(err, ErrDamaged) {
 		t.Error(err)
 	}
+	for _, name := range manifests {
+		os.Remove(name)
+	}
+	if _, err := Open(dir, Config{}); !errors.Is(err, ErrDamaged) {
+		t.Error("without it:", err)
+	}
 }
 
 func TestDirectoryThatCannotBe(t *testing.T) {

@@ -24,6 +24,16 @@ func tenants(_ context.Context, principal string, action queues.Action, name str
 	return nil
 }
 
+// Who has no name is told so when it opens its own inbox. It was told that the inbox had no valid name.
+func TestInboxOfNobody(t *testing.T) {
+	runFor(t, nil, queueapi.Config{}, func(t *testing.T, b *bench) {
+		c := b.client("")
+		if r := c.ask("inbox:open", m{}); r.OK || r.Code != "unauthorized" || !strings.Contains(r.Message, "without a name") {
+			t.Errorf("%+v", r)
+		}
+	})
+}
+
 // TestTenants: for every event, who may does, and all others don't: nobody, another tenant, and who may do
 // everything else.
 func TestTenants(t *testing.T) {
@@ -66,7 +76,8 @@ func TestTenants(t *testing.T) {
 			}
 			for _, name := range others {
 				c := b.client(name)
-				if r := c.ask(test.event, test.req); r.OK || r.Code != "unauthorized" {
+				if r := c.ask(test.event, test.req); r.OK || r.Code != "unauthorized" || !strings.Contains(r.Message, "isn't allowed to") ||
+					name != "" && !strings.HasPrefix(r.Message, name) { // who may not do what
 					t.Errorf("%s %v by %q: %+v", test.event, test.req, name, r)
 				}
 				c.quiet()

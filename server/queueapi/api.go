@@ -178,7 +178,10 @@ func BadJSON(what string, err error) error {
 	if t := (*json.UnmarshalTypeError)(nil); errors.As(err, &t) {
 		// Embedded structs are part of the path, but not of the JSON: their names begin with a capital letter.
 		path := slices.DeleteFunc(strings.Split(t.Field, "."), func(name string) bool { return name == "" || name[0] < 'a' })
-		text = fmt.Sprintf("%s can't be %s", cmp.Or(strings.Join(path, "."), "all of it"), article(t.Value))
+		text = fmt.Sprintf("%s can't be %s", strings.Join(path, "."), article(t.Value))
+		if len(path) == 0 {
+			text = "an object is needed, not " + article(t.Value)
+		}
 	}
 	if what != "" {
 		text = what + ": " + text

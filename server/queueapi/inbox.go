@@ -146,6 +146,9 @@ func (c *call) inboxOpen() error {
 		return err
 	}
 	name := c.own(in.Inbox)
+	if name == "" {
+		return queues.Refuse(queues.CodeUnauthorized, "a client without a name has no inbox")
+	}
 	p := c.api.peer(c.s)
 	p.mu.Lock()
 	old := p.inboxes[name]
