@@ -115,6 +115,8 @@ test("the page for everybody", { skip }, async (t) => {
       await tabTo(page, "worker-kill");
       await keyboard.press("Enter");
       await until(async () => (await ada.id("worker").count()) === 0, "the worker is gone");
+      const around = () => page.evaluate(() => document.activeElement.className); // the focus was nowhere when its button had gone
+      assert.equal(await around(), "crew");
       await tabTo(page, "inbox-leave");
       await keyboard.press("Enter");
       await tabTo(page, "inbox-text");
@@ -125,6 +127,7 @@ test("the page for everybody", { skip }, async (t) => {
       await tabTo(page, "inbox-ack");
       await keyboard.press("Enter");
       await until(async () => (await ada.id("letter").getAttribute("data-acked")) === "true", "acknowledged");
+      assert.match(await around(), /inbox/);
       await tabTo(page, "tab-queues", "Shift+Tab");
       await keyboard.press("Home");
       await inside(ada);

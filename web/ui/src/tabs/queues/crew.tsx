@@ -1,3 +1,4 @@
+import { stay } from '../../ui/focus';
 import { maxWorkers, type Queue } from './queue';
 import type { Worker, WorkerState } from './worker';
 
@@ -14,7 +15,7 @@ export function Crew({ queue }: { queue: Queue }) {
   const workers = queue.workers.value;
   const alive = workers.filter((worker) => worker.state.value !== 'killed').length;
   return (
-    <fieldset class="crew">
+    <fieldset class="crew" tabIndex={-1}>
       <legend>Workers in this window</legend>
       <ul data-testid="workers">{workers.map((worker) => <Hand key={worker.label} worker={worker} queue={queue} />)}</ul>
       {workers.length === 0 && <p class="hint">None. A worker takes one message at a time, over a connection of its own.</p>}
@@ -37,7 +38,7 @@ function Hand({ worker, queue }: { worker: Worker; queue: Queue }) {
         <span>{job ? `${state === 'away' ? 'cut off with' : 'has'} ${queue.called(job.id)}${job.attempt > 1 ? `, attempt ${job.attempt}` : ''}` : stateText[state]}</span>
         {worker.problem.value && <p class="notice">{worker.problem.value}</p>}
       </div>
-      {state !== 'killed' && <button type="button" class="button" data-testid="worker-kill" aria-label={`Kill ${worker.label}`} onClick={() => queue.kill(worker)}>Kill</button>}
+      {state !== 'killed' && <button type="button" class="button" data-testid="worker-kill" aria-label={`Kill ${worker.label}`} onClick={(event) => (stay(event), queue.kill(worker))}>Kill</button>}
       {job && <i class="progress" key={`${job.id}-${job.attempt}`} style={{ animationDuration: `${job.task.ms}ms` }} />}
     </li>
   );

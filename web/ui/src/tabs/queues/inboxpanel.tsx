@@ -3,6 +3,7 @@ import { formatTime } from '../../format';
 import type { Link } from '../../link/link';
 import { maxName } from '../../names';
 import { name } from '../../profile';
+import { stay } from '../../ui/focus';
 import type { InboxState } from './inbox';
 import type { Queue } from './queue';
 
@@ -25,7 +26,7 @@ export function InboxPanel({ queue, link }: { queue: Queue; link: Link }) {
   const receiver = to.trim() || name.value;
 
   return (
-    <section class="half inbox" aria-label="Inbox" data-testid="inbox" data-state={state}>
+    <section class="half inbox" aria-label="Inbox" tabIndex={-1} data-testid="inbox" data-state={state}>
       <header>
         <h3>Inbox of {name.value}</h3>
         {state === 'open'
@@ -44,7 +45,7 @@ export function InboxPanel({ queue, link }: { queue: Queue; link: Link }) {
             <li key={line.seq} data-testid="letter" data-seq={line.seq} data-acked={line.acked}>
               <span><b>{line.seq}</b> {line.text}<em>{line.from ? `${line.from}, ` : ''}{formatTime(line.at)}</em></span>
               {line.acked ? <span class="badge good">deleted</span>
-                : <button type="button" class="button" data-testid="inbox-ack" aria-label={`Acknowledge number ${line.seq}`} disabled={!connected} onClick={() => inbox.acknowledge(line.seq)}>Acknowledge</button>}
+                : <button type="button" class="button" data-testid="inbox-ack" aria-label={`Acknowledge number ${line.seq}`} disabled={!connected} onClick={(event) => (stay(event), inbox.acknowledge(line.seq))}>Acknowledge</button>}
             </li>
           )))}
       </ul>
