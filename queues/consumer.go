@@ -339,14 +339,18 @@ func (c *Consumer) shut(why error, back bool) {
 	}
 }
 
-// giveBack releases or parks messages: the last handed out first, so that the first is at the head.
+// giveBack releases or parks messages: the last handed out first, so that the first is at the head. What a consumer that is open
+// has no credit for any more is nobody's, and not its session's.
 func (l *lane) giveBack(holds []*hold) {
 	slices.SortFunc(holds, func(a, b *hold) int { return cmp.Compare(b.m.Fence, a.m.Fence) })
 	items := make([]*settling, 0, len(holds))
 	for _, h := range holds {
 		s := &settling{queue: l.queue, item: Settlement{Ref: h.m.Ref(), Outcome: Release, Node: l.b.cfg.Node}}
 		if c := h.consumer.cfg; c.Session != "" {
-			if c.Grace > 0 {
+			l.mu.Lock()
+			gone := h.consumer.closed
+			l.mu.Unlock()
+			if c.Grace > 0 && gone {
 				s.item.Outcome, s.item.Grace = Park, c.Grace
 			}
 			s.done = l.b.parking.add(l.queue, c.Session)

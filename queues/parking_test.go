@@ -32,6 +32,27 @@ func (s *slow) Rebind(ctx context.Context, queue, session, node string) ([]*queu
 	return ms, err
 }
 
+// A message that came for a session's consumer when it had no credit any more was kept for the session's grace, though the
+// consumer was there, and never saw it.
+func TestSessionWithoutCreditKeepsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &slow{faulty: &faulty{Store: memqueue.New(memqueue.Config{})}, claim: 100 * time.Millisecond}
+		n := start(t, store, queues.BrokerConfig{})
+		n.queue("q", queues.Config{})
+		n.publish("q", "a", "b")
+		time.Sleep(time.Second) // the broker's own claim is done
+		w := n.worker("q", queues.ConsumerConfig{Session: "s", Grace: time.Minute, Prefetch: 2})
+		synctest.Wait() // its claim is under way
+		if err := w.SetPrefetch(1); err != nil {
+			t.Fatal(err)
+		}
+		other := n.worker("q", queues.ConsumerConfig{})
+		time.Sleep(time.Second)
+		w.expect("a")
+		other.expect("b")
+	})
+}
+
 // A session that comes back to its node before its messages are parked: they were parked after it had got them, and when
 // the grace was over given to another, too.
 func TestSessionComesBackBeforeItIsParked(t *testing.T) {
