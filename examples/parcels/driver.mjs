@@ -17,13 +17,18 @@ let connections = 0;
 const carried = new Set(); // receipts of the pickups that this driver is on the road with
 
 // Anew after each reconnect. With a session, what this driver had stays with it for 30 s.
-socket.on("connect", async () => {
-  connections++;
+async function consume() {
   const { resumed } = await ask("queue:consume", { queue: "pickups", session: `driver-${name}`, graceMs: 30_000 });
   // A pickup from before a crash, or that was lost on its way to us: nobody knows of it, so it goes to the next.
   const release = resumed.filter((r) => !carried.has(r));
   if (release.length > 0) await ask("queue:settle", { release });
   console.log(`driver ${name} is on the road`);
+}
+
+socket.on("connect", () => {
+  connections++;
+  // If the connection is lost before the answer, there is another connect.
+  consume().catch((err) => console.log(`driver ${name} isn't on the road: ${err.message}`));
 });
 
 socket.on("queue:message", async (pickup, ack) => {

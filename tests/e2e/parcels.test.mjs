@@ -8,6 +8,7 @@ import { createInterface } from "node:readline";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { Server } from "socket.io";
 import { io } from "client4";
 import { ask, next, until, within } from "./lib/clients.mjs";
 import { reference } from "./lib/server.mjs";
@@ -110,4 +111,28 @@ test("the story of the parcels", { skip: reference && "it is ours" }, async (t) 
   start(join(dir, "parcels"), ["--listen", new URL(url).host, "--data", join(dir, "data")]);
   const after = await within(new Promise((resolve) => hub.on("pickups", (n) => n.leased === 1 && resolve(n))), "the pickup with its driver", 25_000);
   assert.deepEqual([after.ready, after.scheduled, after.dead], [0, 0, 0]);
+});
+
+// The driver ended with an error, for good, when its connection was lost before "queue:consume" was answered.
+test("a driver whose connection is lost while it asks for pickups goes on", { skip: reference && "it is ours", timeout: 30_000 }, async (t) => {
+  const dir = mkdtempSync(join(tmpdir(), "roomcast-driver-"));
+  mkdirSync(join(dir, "node_modules"));
+  symlinkSync(join(root, "tests/e2e/node_modules/client4"), join(dir, "node_modules/socket.io-client"));
+  copyFileSync(join(root, "examples/parcels/driver.mjs"), join(dir, "driver.mjs"));
+  const server = new Server(0, { transports: ["websocket", "polling"] });
+  let asked = 0;
+  server.of("/drivers").on("connection", (socket) =>
+    socket.on("queue:consume", (request, answer) => (++asked === 1 ? socket.conn.close() : answer({ ok: true, resumed: [] }))));
+  const child = spawn(process.execPath, ["driver.mjs", "7", `http://127.0.0.1:${server.httpServer.address().port}`], { cwd: dir, stdio: ["ignore", "pipe", "inherit"] });
+  t.after(async () => {
+    child.kill("SIGKILL");
+    await server.close();
+    rmSync(dir, { recursive: true, force: true });
+  });
+  const lines = [];
+  for await (const line of createInterface({ input: child.stdout })) {
+    lines.push(line);
+    if (line === "driver 7 is on the road") break;
+  }
+  assert.equal(asked, 2, lines.join("\n"));
 });
