@@ -10,7 +10,7 @@ import (
 )
 
 // QueueMetrics are the metrics of a broker's queues. The label queue has the
-// names of queues, which the program and its configuration choose, not clients.
+// names of queues, which the program, its configuration and whoever may admin them choose; those of scrapeQueues at most.
 func QueueMetrics(b *queues.Broker) prometheus.Collector { return queueCollector{b} }
 
 type queueCollector struct{ *queues.Broker }
