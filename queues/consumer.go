@@ -41,8 +41,8 @@ type ConsumerConfig struct {
 	// Revoked is told that messages are the consumer's no more: their leases are over or about to
 	// be, or somebody else has them. It must not block.
 	Revoked func(ms []*Message, reason string)
-	// Closed is told that the broker has closed the consumer: ErrTakenOver, ErrNotFound, ErrUnavailable.
-	// It must not block.
+	// Closed is told that the broker has closed the consumer: ErrTakenOver, ErrNotFound, ErrUnavailable; or nil, when it
+	// was drained. It must not block.
 	Closed func(err error)
 }
 
@@ -297,7 +297,14 @@ func (c *Consumer) Drain() {
 	empty := len(c.held) == 0
 	c.lane.mu.Unlock()
 	if empty {
-		c.Close()
+		c.finish()
+	}
+}
+
+// finish closes a consumer that was drained.
+func (c *Consumer) finish() {
+	if c.shut(nil, true) && c.cfg.Closed != nil {
+		c.cfg.Closed(nil)
 	}
 }
 
@@ -305,13 +312,14 @@ func (c *Consumer) Drain() {
 // counting as a failure; or its session keeps it.
 func (c *Consumer) Close() { c.shut(nil, true) }
 
-// shut closes the consumer. back says that it gives back what it has; otherwise somebody else takes it.
-func (c *Consumer) shut(why error, back bool) {
+// shut closes the consumer, and reports whether it was open. back says that it gives back what it has; otherwise somebody else
+// takes it.
+func (c *Consumer) shut(why error, back bool) bool {
 	l := c.lane
 	l.mu.Lock()
 	if c.closed {
 		l.mu.Unlock()
-		return
+		return false
 	}
 	c.closed = true
 	l.consumers = slices.DeleteFunc(l.consumers, func(o *Consumer) bool { return o == c })
@@ -337,6 +345,7 @@ func (c *Consumer) shut(why error, back bool) {
 	if !back || len(holds) == 0 {
 		l.kick() // otherwise the settlement claims, or kicks: a claim that is under way before would get nothing
 	}
+	return true
 }
 
 // giveBack releases or parks messages: the last handed out first, so that the first is at the head. What a consumer that is open
@@ -412,7 +421,7 @@ func (c *Consumer) drained() {
 	close := c.draining && len(c.held) == 0 && !c.closed
 	c.lane.mu.Unlock()
 	if close {
-		c.Close()
+		c.finish()
 	}
 }
 

@@ -28,7 +28,6 @@ type consumer struct {
 	held    []*queues.Message      // a batch that isn't full
 	timer   *time.Timer            // sends it
 	closed  bool
-	drains  bool // it is closed when nothing is pending
 }
 
 // parcel is one event that the client has to ack, with a message or a batch in it.
@@ -318,19 +317,6 @@ func (n *consumer) forget(ms []*queues.Message) {
 	for _, pc := range unasked {
 		n.peer.s.Unexpect(pc.ack, pc)
 	}
-	n.drained()
-}
-
-// drained forgets a consumer that was to finish what it had, and has: the broker closes it.
-func (n *consumer) drained() {
-	n.mu.Lock()
-	over := n.drains && len(n.pending) == 0
-	n.mu.Unlock()
-	if over {
-		n.peer.mu.Lock()
-		delete(n.peer.consumers, n.queue.ID())
-		n.peer.mu.Unlock()
-	}
 }
 
 // still returns the messages of a parcel that the client has to answer yet. The consumer is locked.
@@ -358,12 +344,15 @@ func (n *consumer) revoked(ms []*queues.Message, reason string) {
 	})
 }
 
-// ended tells the client that the broker has closed the consumer.
+// ended tells the client that the broker has closed the consumer, unless it was drained.
 func (n *consumer) ended(err error) {
 	p := n.peer
 	p.mu.Lock()
 	delete(p.consumers, n.queue.ID())
 	p.mu.Unlock()
+	if err == nil {
+		return
+	}
 	n.stop()
 	_ = p.s.Emit(p.s.Context(), "queue:closed", map[string]any{
 		"queue": n.queue.Queue(), "consumer": n.queue.ID(), "code": queues.CodeOf(err),
@@ -423,11 +412,7 @@ func (c *call) cancel() error {
 	}
 	if in.Drain {
 		n.flush()
-		n.mu.Lock()
-		n.drains = true
-		n.mu.Unlock()
 		n.queue.Drain()
-		n.drained()
 	} else {
 		n.peer.mu.Lock()
 		delete(n.peer.consumers, in.Consumer)

@@ -62,7 +62,6 @@ func (pc *parcel) Acked(_ *server.Socket, args server.Args, err error) {
 	} else {
 		n.settle(ms, args)
 	}
-	n.drained()
 }
 
 // settle settles messages by the verdict in an ack.
