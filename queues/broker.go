@@ -257,6 +257,13 @@ func (b *Broker) Healthy() error {
 	return nil
 }
 
+// Full reports whether the store takes nothing more, until it has room (ErrStoreFull). A store that can be nearly full
+// has a method Full.
+func (b *Broker) Full() bool {
+	s, ok := b.store.(interface{ Full() bool })
+	return ok && !b.isClosed() && s.Full()
+}
+
 // call returns the context of a call of the store.
 func (b *Broker) call() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(b.ctx, b.cfg.Timeout)

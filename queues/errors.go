@@ -75,6 +75,10 @@ var (
 	ErrInboxes = &Error{Code: CodeQueueFull, Message: "there are too many inboxes"}
 )
 
+// ErrStoreFull is the ErrQueueFull of a store that takes nothing more, into whatever queue or inbox, until it has room: its disk or
+// memory is nearly full.
+var ErrStoreFull = &Error{Code: CodeQueueFull, Message: "the store is nearly full", RetryAfter: time.Second}
+
 // CodeOf returns the code of err, CodeUnavailable for errors that have none,
 // and "" for nil.
 func CodeOf(err error) Code {

@@ -81,7 +81,7 @@ func (c *Client) OpenInbox(ctx context.Context, name string, cfg InboxConfig) (*
 	opened, err := b.store.Open(ctx, name, in.owner, cfg.Since, cfg.Mirror, b.cfg.Inbox)
 	if err != nil {
 		in.forget()
-		b.countInboxes(err)
+		b.countFull(err)
 		return nil, Opened{}, err
 	}
 	in.mu.Lock()

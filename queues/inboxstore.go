@@ -103,7 +103,7 @@ type AppendCall struct {
 	Epoch   uint64
 	Results []AppendResult // one for each entry
 	Dropped int            // entries that had to make room
-	Err     error          // ErrUnavailable: Results is nil
+	Err     error          // ErrStoreFull, ErrUnavailable: Results is nil
 }
 
 // AppendResult tells what became of an entry.

@@ -248,6 +248,7 @@ func (b *Broker) publishSome(batch []*publishing) {
 		results, err := g.call.Results, g.call.Err
 		for _, p := range g.of {
 			if err != nil {
+				b.countFull(err)
 				p.done(nil, err)
 				continue
 			}

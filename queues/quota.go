@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Refusal is a limit of what a principal may do through one node.
+// Refusal is a limit of what may be done through one node.
 type Refusal string
 
 // The refusals.
@@ -18,10 +18,11 @@ const (
 	RefusedDevice    Refusal = "devices"       // InboxLimits.Devices
 	RefusedInbox     Refusal = "max_inboxes"   // InboxLimits.Inboxes: of all principals together
 	RefusedCongested Refusal = "max_waiting"   // BrokerConfig.MaxWaiting: of all principals together
+	RefusedFull      Refusal = "store_full"    // ErrStoreFull: whoever it is
 )
 
 // Refusals are all there are.
-var Refusals = [...]Refusal{RefusedPublish, RefusedConsumer, RefusedSend, RefusedNewInbox, RefusedDevice, RefusedInbox, RefusedCongested}
+var Refusals = [...]Refusal{RefusedPublish, RefusedConsumer, RefusedSend, RefusedNewInbox, RefusedDevice, RefusedInbox, RefusedCongested, RefusedFull}
 
 // Refused calls f with how often each limit has refused something.
 func (b *Broker) Refused(f func(Refusal, uint64)) {
@@ -38,13 +39,15 @@ func (b *Broker) count(r Refusal) {
 	}
 }
 
-// countInboxes counts err if it says that an inbox can't be made.
-func (b *Broker) countInboxes(err error) {
+// countFull counts err if it says that the store, or an inbox that would be made, has no room.
+func (b *Broker) countFull(err error) {
 	switch err {
 	case ErrDevices:
 		b.count(RefusedDevice)
 	case ErrInboxes:
 		b.count(RefusedInbox)
+	case ErrStoreFull:
+		b.count(RefusedFull)
 	}
 }
 

@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/roomcast/roomcast/queues"
+	"github.com/roomcast/roomcast/queues/memqueue"
 )
 
 // sendAs sends an entry to inboxes and returns what became of it in each.
@@ -280,4 +282,59 @@ func TestMaxQueues(t *testing.T) {
 	expectCode(t, ann.Delete(t.Context(), "c", false), "")
 	expectCode(t, ann.Delete(t.Context(), "b", false), "")
 	expectCode(t, ann.Configure(t.Context(), "d", queues.Config{}), "")
+}
+
+// crammed is a store that has no room for more, while it is on.
+type crammed struct {
+	queues.Store
+	on atomic.Bool
+}
+
+func (c *crammed) Full() bool { return c.on.Load() }
+
+func (c *crammed) Publish(ctx context.Context, calls []*queues.PublishCall) {
+	if !c.on.Load() {
+		c.Store.Publish(ctx, calls)
+		return
+	}
+	for _, call := range calls {
+		if call.Err = queues.ErrStoreFull; call.Claim != nil {
+			call.Claim.Err = call.Err
+		}
+	}
+}
+
+func (c *crammed) Append(ctx context.Context, calls []*queues.AppendCall) {
+	if !c.on.Load() {
+		c.Store.Append(ctx, calls)
+		return
+	}
+	for _, call := range calls {
+		call.Err = queues.ErrStoreFull
+	}
+}
+
+// What a store refuses that is nearly full is counted, whoever sent it, and the broker says so. It was in logs and answers only.
+func TestFullStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &crammed{Store: memqueue.New(memqueue.Config{})}
+		n := start(t, store, queues.BrokerConfig{Authorize: allow})
+		n.queue("q", queues.Config{MaxLen: 1})
+		n.publish("q", "a")
+		_, err := n.PublishOne(t.Context(), "q", draft("b"))
+		expectCode(t, err, queues.CodeQueueFull) // the queue is full, not the store
+		expect(t, "refused", refused(n.Broker), "")
+		expect(t, "full", n.Full(), false)
+
+		store.on.Store(true)
+		expect(t, "full", n.Full(), true)
+		_, err = n.As("ann").PublishOne(t.Context(), "q", draft("b"))
+		expectCode(t, err, queues.CodeQueueFull)
+		_, err = n.PublishOne(t.Context(), "q", draft("b"))
+		expectCode(t, err, queues.CodeQueueFull)
+		expect(t, "sent", sendAs(t, n.As("ann"), "bob", "ann"), "queue_full queue_full")
+		_, err = n.TopicPublish(t.Context(), "news", &queues.Entry{Payload: payload("x")})
+		expectCode(t, err, queues.CodeQueueFull)
+		expect(t, "refused", refused(n.Broker), "store_full=5")
+	})
 }

@@ -138,10 +138,11 @@ func (b *Broker) putAll(batch []*putting) {
 	for _, g := range groups {
 		for i, p := range g.of {
 			if g.call.Err != nil {
+				b.countFull(g.call.Err)
 				p.done(AppendResult{Err: g.call.Err})
 				continue
 			}
-			b.countInboxes(g.call.Results[i].Err)
+			b.countFull(g.call.Results[i].Err)
 			p.done(g.call.Results[i])
 		}
 	}

@@ -105,7 +105,7 @@ type PublishCall struct {
 
 	Results []PublishResult // one for each draft
 	Dropped int             // messages that had to make room
-	Err     error           // ErrNotFound, ErrPaused, ErrUnavailable: Results is nil
+	Err     error           // ErrNotFound, ErrPaused, ErrStoreFull, ErrUnavailable: Results is nil
 }
 
 // PublishResult tells what became of a draft.

@@ -169,7 +169,7 @@ func (c *Client) Subscribe(ctx context.Context, inbox, topic string) error {
 		return err
 	}
 	err := c.b.store.Subscribe(ctx, inbox, topic, c.b.cfg.Inbox)
-	c.b.countInboxes(err)
+	c.b.countFull(err)
 	return err
 }
 

@@ -208,10 +208,12 @@ func TestQueueMetrics(t *testing.T) {
 	body := ask(h, "GET", "/metrics", "", "").Body.String()
 	for _, want := range []string{
 		"roomcast_queues_up 1",
+		"roomcast_queues_full 0",
 		`roomcast_queue_messages{queue="q",state="ready"} 1`,
 		`roomcast_queue_bytes{queue="q"} 7`,
 		`roomcast_queue_events_total{event="published",queue="q"} 1`,
 		`roomcast_queues_rejected_total{reason="send_rate"} 0`,
+		`roomcast_queues_rejected_total{reason="store_full"} 0`,
 	} {
 		if !strings.Contains(body, want) {
 			t.Errorf("no %s in the metrics", want)

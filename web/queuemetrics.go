@@ -17,15 +17,16 @@ type queueCollector struct{ *queues.Broker }
 
 var (
 	descQueueUp       = desc("queues_up", "1 if the store of the queues answers.")
+	descQueueFull     = desc("queues_full", "1 if the store refuses everything that is published, since its disk or memory is nearly full.")
 	descQueueMessages = desc("queue_messages", "Messages in a queue, by their state.", "queue", "state")
 	descQueueBytes    = desc("queue_bytes", "Bytes of messages that aren't dead.", "queue")
 	descQueueOldest   = desc("queue_oldest_seconds", "How long the message at the head has been waiting.", "queue")
-	descQueueRejected = desc("queues_rejected_total", "What limits of users have refused on this node, by the limit.", "reason")
+	descQueueRejected = desc("queues_rejected_total", "What limits have refused on this node, by the limit.", "reason")
 	descQueueEvents   = desc("queue_events_total", "What happened to messages: published, duplicate, refused, delivered, redelivered, acked, nacked, released, lapsed, dead, expired, dropped.", "queue", "event")
 )
 
 func (queueCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descQueueUp, descQueueMessages, descQueueBytes, descQueueOldest, descQueueEvents, descQueueRejected} {
+	for _, d := range []*prometheus.Desc{descQueueUp, descQueueFull, descQueueMessages, descQueueBytes, descQueueOldest, descQueueEvents, descQueueRejected} {
 		ch <- d
 	}
 }
@@ -51,6 +52,11 @@ func (c queueCollector) Collect(ch chan<- prometheus.Metric) {
 		return
 	}
 	gauge(descQueueUp, 1)
+	full := 0.0
+	if c.Full() {
+		full = 1
+	}
+	gauge(descQueueFull, full)
 	for _, name := range names[:min(len(names), scrapeQueues)] {
 		st, err := c.Stats(ctx, name)
 		if err != nil {

@@ -113,9 +113,12 @@ func TestNearlyFullDisk(t *testing.T) {
 		time.Sleep(time.Millisecond)
 	}
 	for _, err := range []error{publish(), appended()} {
-		if !errors.Is(err, queues.ErrQueueFull) || !strings.Contains(err.Error(), "disk") {
+		if err != error(queues.ErrStoreFull) {
 			t.Error(err)
 		}
+	}
+	if !s.Full() {
+		t.Error("it doesn't say that it is full")
 	}
 	claim := &queues.ClaimCall{Queue: "q", Node: "n", Wants: []queues.Want{{Messages: 1}}}
 	s.Claim(t.Context(), []*queues.ClaimCall{claim})
@@ -126,8 +129,8 @@ func TestNearlyFullDisk(t *testing.T) {
 	for publish() != nil {
 		time.Sleep(time.Millisecond)
 	}
-	if err := appended(); err != nil {
-		t.Error(err)
+	if err := appended(); err != nil || s.Full() {
+		t.Error(err, s.Full())
 	}
 }
 

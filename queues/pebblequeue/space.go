@@ -64,8 +64,11 @@ func (s *Store) refuseMore() error {
 	if !sp.short {
 		return nil
 	}
-	return &queues.Error{Code: queues.CodeQueueFull, Message: "the disk is nearly full", RetryAfter: time.Second}
+	return queues.ErrStoreFull
 }
+
+// Full reports whether publishes are refused, since the disk is nearly full.
+func (s *Store) Full() bool { return s.refuseMore() != nil }
 
 // look asks how much is free. Under mu.
 func (sp *space) look() {

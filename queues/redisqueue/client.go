@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -148,6 +151,7 @@ func rewrite(ctx context.Context, server *redis.Client) {
 // memory keeps an eye on how full the servers are, and on their logs.
 type memory struct {
 	share float64
+	log   *slog.Logger
 
 	mu      sync.Mutex
 	looked  time.Time
@@ -164,7 +168,7 @@ const memoryEvery = time.Second
 // time to time, beside what is going on.
 func (m *memory) refuses(ctx context.Context, c *client, key string) bool {
 	m.mu.Lock()
-	if !m.looking && !m.closed && time.Since(m.looked) > memoryEvery {
+	if m.due() {
 		m.looking = true
 		m.wait.Go(func() { m.look(c) })
 	}
@@ -180,6 +184,28 @@ func (m *memory) refuses(ctx context.Context, c *client, key string) bool {
 	return err == nil && full[server.Options().Addr]
 }
 
+// due reports whether it is time to look again. Under mu.
+func (m *memory) due() bool { return !m.looking && !m.closed && time.Since(m.looked) > memoryEvery }
+
+// anyFull says whether any server has too little memory left.
+func (m *memory) anyFull(c *client) bool {
+	m.mu.Lock()
+	due := m.due()
+	if due {
+		m.looking = true
+		m.wait.Add(1)
+	}
+	m.mu.Unlock()
+	if due {
+		m.look(c)
+		m.wait.Done()
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.full) > 0
+}
+
+// look asks the servers. Whoever calls it has set looking.
 func (m *memory) look(c *client) {
 	ctx, cancel := context.WithTimeout(context.Background(), memoryEvery)
 	defer cancel()
@@ -195,10 +221,18 @@ func (m *memory) look(c *client) {
 		return err
 	})
 	m.mu.Lock()
-	defer m.mu.Unlock()
 	m.looking, m.looked = false, time.Now()
+	was := m.full
 	if err == nil {
 		m.full = full
+	}
+	m.mu.Unlock()
+	switch {
+	case err != nil:
+	case len(full) > 0 && len(was) == 0:
+		m.log.Error("queues: the memory of Redis is nearly full: nothing more is stored until there is room", "servers", slices.Sorted(maps.Keys(full)))
+	case len(full) == 0 && len(was) > 0:
+		m.log.Info("queues: the memory of Redis has room again")
 	}
 }
 

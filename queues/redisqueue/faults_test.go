@@ -549,7 +549,9 @@ func TestMemoryIsFull(t *testing.T) {
 		refused = n.publish(big, big, big)
 		return refused.Err != nil || refused.Results[2].Err != nil
 	})
-	expectCode(t, "publish", refused.Err, queues.CodeQueueFull)
+	expect(t, "publish", refused.Err, error(queues.ErrStoreFull))
+	full := n.Store.(interface{ Full() bool }).Full
+	eventually(t, "it says so", full)
 	// What is there can still be worked on, and that helps.
 	for {
 		m := n.claim(10)
@@ -560,7 +562,8 @@ func TestMemoryIsFull(t *testing.T) {
 			expectCode(t, "ack", n.settle(m.Ref(), queues.Ack), "")
 		}
 	}
-	eventually(t, "not full any more", func() bool { return n.publish(big).Err == nil })
+	eventually(t, "not full any more, and it says so without a publish", func() bool { return !full() })
+	expectCode(t, "publish", n.publish(big).Err, "")
 }
 
 func TestDurability(t *testing.T) {

@@ -20,7 +20,7 @@ func (s *store) Append(ctx context.Context, calls []*queues.AppendCall) {
 	for _, c := range calls {
 		key := s.inboxKey(c.Inbox)
 		if s.memory.refuses(ctx, s.rdb, key) {
-			c.Err = &queues.Error{Code: queues.CodeQueueFull, Message: "the memory of Redis is full", RetryAfter: time.Second}
+			c.Err = queues.ErrStoreFull
 			continue
 		}
 		lane, call := "", ""

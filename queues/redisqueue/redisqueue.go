@@ -43,7 +43,7 @@ func Open(ctx context.Context, rdb redis.UniversalClient, cfg Config) (queues.St
 		return nil, err
 	}
 	s := &store{cfg: cfg, rdb: c, fsync: waitAOF, levels: map[string]int{}}
-	s.memory.share = cfg.MemoryShare
+	s.memory.share, s.memory.log = cfg.MemoryShare, cfg.Logger
 	s.lanes.store = rand.Text()[:10]
 	err = c.servers(ctx, func(ctx context.Context, server *redis.Client) error {
 		can, err := examine(ctx, server)
@@ -71,6 +71,10 @@ func (s *store) Close() error {
 	s.nudges.close()
 	return s.rdb.Close()
 }
+
+// Full reports whether publishes are refused, since the memory of Redis, or of one server of a cluster, is nearly full. It looks if
+// nobody has for a second.
+func (s *store) Full() bool { return s.memory.anyFull(s.rdb) }
 
 // Names of keys. What is in braces decides about the slot.
 func (s *store) queueKey(name string) string { return s.cfg.Prefix + "{q:" + name + "}" }
@@ -134,7 +138,7 @@ var refusals = map[string]*queues.Error{
 	"TAKEN":    queues.ErrTakenOver,
 	"EPOCH":    queues.Refuse(queues.CodeConflict, "the inbox has another epoch"),
 	"INBOXES":  queues.ErrDevices,
-	"OOM":      queues.ErrQueueFull,
+	"OOM":      queues.ErrStoreFull,
 }
 
 // refusal returns err, which isn't nil, as a *queues.Error.

@@ -20,7 +20,7 @@ func (s *store) Publish(ctx context.Context, calls []*queues.PublishCall) {
 	for _, c := range calls {
 		key := s.queueKey(c.Queue)
 		if s.memory.refuses(ctx, s.rdb, key) {
-			s.failPublish(c, &queues.Error{Code: queues.CodeQueueFull, Message: "the memory of Redis is full", RetryAfter: time.Second})
+			s.failPublish(c, queues.ErrStoreFull)
 			continue
 		}
 		lane, call := s.lanes.take()
