@@ -56,8 +56,10 @@ func queued(ctx context.Context, log *slog.Logger, rdb redis.UniversalClient, po
 
 func queuedForClients(ctx context.Context, io *server.Server, broker *queues.Broker, user func(*server.Socket) string, socket *server.Socket) {
 	api := queueapi.Open(io.Of("/"), queueapi.Config{Broker: broker, Principal: user}) // user(s) says whom a socket belongs to
-	lobby := api.Durable(io.Of("/chat"), "lobby")
-	err := lobby.Join(ctx, socket)             // a member until lobby.Leave, connected or not
-	n, err := lobby.Emit(ctx, "said", "hello") // into each member's inbox: data is {room, event, args}
-	use(n, err)
+	{
+		err := api.Join(ctx, socket, "lobby")                     // socket.Join, and a member until api.Leave, connected or not
+		err = io.To("lobby").Durable().Emit(ctx, "said", "hello") // into each member's inbox: data is {room, event, args}
+		use(err)
+	}
+	io.Of("/chat").KeepWith(api)
 }

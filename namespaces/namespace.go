@@ -71,6 +71,7 @@ type hooks struct {
 	failed        []func(context.Context, *Socket, error)
 	room          []func(RoomChange)
 	server        map[string]func(context.Context, *ServerEvent) error
+	keeper        Keeper // of what is sent durably; may be nil
 }
 
 // change replaces the hooks by a changed copy.

@@ -372,6 +372,7 @@ func TestBadRequests(t *testing.T) {
 		}
 		payload := queues.Payload{JSON: []byte("1")}
 		for name, d := range map[string]*queues.Draft{
+			"nil":           nil,
 			"no data":       {},
 			"long id":       {Payload: payload, ID: strings.Repeat("x", 65)},
 			"long key":      {Payload: payload, Key: strings.Repeat("x", 129)},
@@ -394,6 +395,12 @@ func TestBadRequests(t *testing.T) {
 		_, err := n.PublishOne(t.Context(), "q", draft("123456789"))
 		expectCode(t, err, queues.CodeTooLarge)
 		n.publish("q", "12345678")
+		// One that is nil keeps the others from being stored as little as any other that is wrong.
+		results, err := n.Publish(t.Context(), "q", nil, draft("1"), nil)
+		expectCode(t, err, "")
+		for i, code := range []queues.Code{queues.CodeBadRequest, "", queues.CodeBadRequest} {
+			expectCode(t, results[i].Err, code)
+		}
 		for _, name := range []string{"", "a b", "q!dead", "$fanout", strings.Repeat("q", 129), "ü", "a/b"} {
 			_, err := n.As("x").Publish(t.Context(), name, draft("x"))
 			expectCode(t, err, queues.CodeBadRequest)

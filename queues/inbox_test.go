@@ -297,6 +297,10 @@ func TestInboxSendToMany(t *testing.T) {
 			_, err := n.InboxSend(t.Context(), e, name)
 			expectCode(t, err, queues.CodeBadRequest)
 		}
+		_, err := n.InboxSend(t.Context(), nil, "ann")
+		expectCode(t, err, queues.CodeBadRequest)
+		_, err = n.TopicPublish(t.Context(), "news", nil)
+		expectCode(t, err, queues.CodeBadRequest)
 	})
 }
 

@@ -108,6 +108,9 @@ func (c *Client) prepare(ctx context.Context, queue string, drafts []*Draft) (p 
 			p.drafts = slices.Clone(drafts[:i])
 		}
 		switch {
+		case d == nil:
+			refused[i].Err = err
+			continue
 		case err != nil:
 			refused[i] = PublishResult{ID: d.ID, Err: err}
 			continue
@@ -158,6 +161,8 @@ func (w *waiting) leave(batch ...*publishing) {
 // checkDraft says what is wrong with a draft.
 func checkDraft(d *Draft, c *Config) error {
 	switch {
+	case d == nil:
+		return Refuse(CodeBadRequest, "a message is nil")
 	case d.Payload.Size() > c.MaxPayload:
 		return Refuse(CodeTooLarge, fmt.Sprintf("the payload has %d bytes, and at most %d may have", d.Payload.Size(), c.MaxPayload))
 	case len(d.Payload.JSON) == 0:

@@ -104,6 +104,8 @@ func (c *Client) checkEntry(e *Entry) error {
 	switch {
 	case c.b.isClosed():
 		return ErrUnavailable
+	case e == nil:
+		return Refuse(CodeBadRequest, "the entry is nil")
 	case int64(e.Payload.Size()) > min(int64(c.b.cfg.InboxPayload), c.b.cfg.Inbox.MaxBytes):
 		return Refuse(CodeTooLarge, "the payload is too large")
 	case len(e.Payload.JSON) == 0:

@@ -12,6 +12,8 @@ type (
 	Namespace    = namespaces.Namespace    // a group of sockets with its own handlers and rooms
 	Socket       = namespaces.Socket       // one client in one namespace
 	Broadcast    = namespaces.Broadcast    // sockets that something is sent to, or done with
+	Durable      = namespaces.Durable      // rooms whose members get what is sent also if they are away
+	Keeper       = namespaces.Keeper       // for Namespace.KeepWith
 	RemoteSocket = namespaces.RemoteSocket // a socket on any node
 	Event        = namespaces.Event        // what a client sent, for Namespace.Handle
 	Outgoing     = namespaces.Outgoing     // what is sent to a socket, for Namespace.OnAnyOutgoing
@@ -37,6 +39,8 @@ var (
 	ErrRoomName     = namespaces.ErrRoomName     // see Limits.RoomName
 	ErrNoAck        = namespaces.ErrNoAck        // no ack was asked for, or it was sent
 	ErrParent       = namespaces.ErrParent       // a parent of dynamic namespaces can't do that
+	ErrNoKeeper     = namespaces.ErrNoKeeper     // no queues are open for the namespace
+	ErrDurable      = namespaces.ErrDurable      // an option of a broadcast that can't be had with Durable
 )
 
 // The reasons of disconnects that sockets themselves bring about; those of the

@@ -189,6 +189,9 @@ func (s *Server) Of(name string) *Namespace {
 // Open is Of for who wants the error: the adapter can't be opened, or the server is shut down.
 func (s *Server) Open(name string) (*Namespace, error) { return s.registry.Of(name) }
 
+// To returns a broadcast to the members of rooms of the namespace "/".
+func (s *Server) To(rooms ...string) Broadcast { return s.Of("/").To(rooms...) }
+
 // OfMatch returns a parent namespace: clients may join any namespace whose
 // name matches the pattern. It is made when its first client comes, with the
 // handlers that the parent has then.

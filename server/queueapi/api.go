@@ -60,7 +60,8 @@ type API struct {
 	peers map[*server.Socket]*peer
 }
 
-// Open adds the events to a namespace, or to a parent of dynamic ones.
+// Open adds the events to a namespace, or to a parent of dynamic ones, and stores what is sent there
+// with To(room).Durable().Emit (see API.Join).
 func Open(ns *server.Namespace, cfg Config) *API {
 	cfg.MaxConsumers = cmp.Or(cfg.MaxConsumers, 16)
 	cfg.MaxInboxes = cmp.Or(cfg.MaxInboxes, 4)
@@ -99,6 +100,7 @@ func Open(ns *server.Namespace, cfg Config) *API {
 			return nil
 		})
 	}
+	ns.KeepWith(a)
 	return a
 }
 

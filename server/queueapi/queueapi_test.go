@@ -718,50 +718,6 @@ func TestTopics(t *testing.T) {
 	})
 }
 
-// TestDurableRoom: a member that is away gets what was sent to the room when it is back.
-func TestDurableRoom(t *testing.T) {
-	run(t, queueapi.Config{}, func(t *testing.T, b *bench) {
-		ns := b.io.Of("/")
-		room := b.api.Durable(ns, "lobby: Ü")
-		joined := make(chan error, 1)
-		ns.Handle("join", func(ctx context.Context, e *server.Event) error {
-			joined <- room.Join(ctx, e.Socket)
-			return nil
-		})
-		ada := b.client("ada")
-		ada.Emit("join")
-		if err := <-joined; err != nil {
-			t.Fatal(err)
-		}
-		ada.Close()
-		for i := range 3 {
-			if n, err := room.Emit(t.Context(), "said", i, []byte{9}); err != nil || n == 0 {
-				t.Fatal(n, err)
-			}
-		}
-		synctest.Wait()
-		ada = b.client("ada")
-		ada.must("inbox:open", m{})
-		for i := range 3 {
-			var v struct {
-				Data struct {
-					Room, Event string
-					Args        []any
-				}
-			}
-			ada.Expect("inbox:message").Decode(&v)
-			if v.Data.Room != "lobby: Ü" || v.Data.Event != "said" || v.Data.Args[0] != float64(i) || !bytes.Equal(v.Data.Args[1].([]byte), []byte{9}) {
-				t.Errorf("%+v", v)
-			}
-		}
-		nobody := b.client("")
-		nobody.Emit("join")
-		if err := <-joined; queues.CodeOf(err) != queues.CodeUnauthorized {
-			t.Errorf("nobody joined: %v", err)
-		}
-	})
-}
-
 // TestGoHandler: a handler in Go takes what a client has published, binary values too.
 func TestGoHandler(t *testing.T) {
 	run(t, queueapi.Config{}, func(t *testing.T, b *bench) {

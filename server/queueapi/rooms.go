@@ -2,61 +2,104 @@ package queueapi
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
+	"errors"
+	"fmt"
 
 	"github.com/roomcast/roomcast/parser"
 	"github.com/roomcast/roomcast/queues"
 	"github.com/roomcast/roomcast/server"
 )
 
-// Room is a room whose members get what is sent while they are away: each member's
-// inbox has it until the member has acknowledged it.
-type Room struct {
-	api   *API
-	room  string
-	topic string
-}
-
-// Durable returns a room of a namespace as one whose members' inboxes get what is sent. Who is
-// connected gets it through the inbox, too, if it is open: once, and in the order of the room.
-func (a *API) Durable(ns *server.Namespace, room string) Room {
-	// Names of rooms may have any characters, those of topics not.
-	sum := sha256.Sum256([]byte(ns.Name() + "\x00" + room))
-	return Room{a, room, "room:" + base64.RawURLEncoding.EncodeToString(sum[:18])}
-}
-
-// Join makes a socket's principal a member, until Leave, connected or not; and the socket a member of
-// the room. It fails with CodeUnauthorized for sockets that are nobody's. It asks no Authorize: who calls it decides.
-func (r Room) Join(ctx context.Context, s *server.Socket) error {
-	principal := r.api.cfg.Principal(s)
-	if principal == "" {
-		return queues.Refuse(queues.CodeUnauthorized, "only sockets that belong to somebody have an inbox")
-	}
-	if err := s.Join(r.room); err != nil {
+// Join makes a socket's principal a member of rooms, until Leave, connected or not: its inbox gets what is sent with
+// To(room).Durable().Emit. The socket joins the rooms, too, as with Socket.Join, which for its part makes no such member. It
+// fails with CodeUnauthorized for sockets that are nobody's. It asks no Authorize: who calls it decides. After an error
+// the principal may be a member of some of the rooms.
+func (a *API) Join(ctx context.Context, s *server.Socket, rooms ...string) error {
+	inbox, err := a.inboxOf(s)
+	if err != nil {
 		return err
 	}
-	return r.api.broker.Subscribe(ctx, queues.InboxOf(principal), r.topic)
+	if err := s.Join(rooms...); err != nil {
+		return err
+	}
+	for _, room := range rooms {
+		if err := a.broker.Subscribe(ctx, inbox, topicOf(s.Namespace(), room)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-// Leave ends the membership of a socket's principal, and of the socket.
-func (r Room) Leave(ctx context.Context, s *server.Socket) error {
-	s.Leave(r.room)
-	return r.api.broker.Unsubscribe(ctx, queues.InboxOf(r.api.cfg.Principal(s)), r.topic)
+// Leave ends the membership of a socket's principal, and of the socket. After an error the principal may still be
+// a member of some of the rooms.
+func (a *API) Leave(ctx context.Context, s *server.Socket, rooms ...string) error {
+	s.Leave(rooms...)
+	inbox, err := a.inboxOf(s)
+	if err != nil {
+		return err
+	}
+	for _, room := range rooms {
+		if err := a.broker.Unsubscribe(ctx, inbox, topicOf(s.Namespace(), room)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-// Emit sends an event to all members' inboxes. Clients get it as inbox:message with
-// data {room, event, args}. It is stored when Emit returns, under a number that grows with
-// what is sent to the room.
-func (r Room) Emit(ctx context.Context, event string, args ...any) (uint64, error) {
+func (a *API) inboxOf(s *server.Socket) (string, error) {
+	principal := a.cfg.Principal(s)
+	if principal == "" {
+		return "", queues.Refuse(queues.CodeUnauthorized, "only sockets that belong to somebody have an inbox")
+	}
+	return queues.InboxOf(principal), nil
+}
+
+// topicOf returns the topic that the inboxes of a room's members are subscribed to. Names of rooms may have any characters,
+// those of topics not.
+func topicOf(ns *server.Namespace, room string) string {
+	sum := sha256.Sum256([]byte(ns.Name() + "\x00" + room))
+	return "room:" + base64.RawURLEncoding.EncodeToString(sum[:18])
+}
+
+// Keep stores an event for the members of rooms, for Broadcast.Durable: it implements server.Keeper.
+func (a *API) Keep(ctx context.Context, ns *server.Namespace, rooms []string, event string, args []any) error {
 	if args == nil {
 		args = []any{}
 	}
-	data, err := Data(map[string]any{"room": r.room, "event": event, "args": args})
-	if err != nil {
-		return 0, err
+	id := "" // by which an inbox gets what is sent to several of its rooms once
+	if len(rooms) > 1 {
+		id = rand.Text()
 	}
-	return r.api.broker.TopicPublish(ctx, r.topic, &queues.Entry{Payload: data})
+	entries := make([]*queues.Entry, len(rooms))
+	for i, room := range rooms {
+		data, err := Data(map[string]any{"room": room, "event": event, "args": args})
+		if err != nil {
+			return err
+		}
+		entries[i] = &queues.Entry{ID: id, Payload: data}
+	}
+	stored := make(chan error, len(rooms))
+	for i, room := range rooms { // together: the store is asked once
+		a.broker.TopicPublishFunc(ctx, topicOf(ns, room), entries[i], func(_ uint64, err error) {
+			if err != nil {
+				err = fmt.Errorf("send to room %q: %w", room, err)
+			}
+			stored <- err
+		})
+	}
+	var err error
+	for range rooms {
+		select {
+		case e := <-stored:
+			err = errors.Join(err, e)
+		case <-ctx.Done():
+			return errors.Join(err, ctx.Err())
+		}
+	}
+	return err
 }
 
 // Data returns a value as data of a message: as Socket.Emit sends it, []byte anywhere as binary.
