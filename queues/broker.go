@@ -75,7 +75,7 @@ func (c BrokerConfig) WithDefaults() BrokerConfig {
 	c.Inbox.Devices = limit(c.Inbox.Devices, 100)
 	c.Inbox.Inboxes = limit(c.Inbox.Inboxes, 1_000_000)
 	c.InboxPayload = limit(c.InboxPayload, 256<<10)
-	c.InboxIdle = limit(c.InboxIdle, 30*24*time.Hour)
+	c.InboxIdle = span(c.InboxIdle, 30*24*time.Hour)
 	c.SendRate = cmp.Or(c.SendRate, 100)
 	c.SendBurst = limit(c.SendBurst, 1000)
 	c.NewInboxes = cmp.Or(c.NewInboxes, 1000)

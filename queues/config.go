@@ -100,7 +100,7 @@ func (c Config) WithDefaults() Config {
 	c.MaxBytes = limit(c.MaxBytes, 256<<20)
 	c.Overflow = cmp.Or(c.Overflow, RejectNew)
 	c.TTL = max(c.TTL, 0)
-	c.DeadTTL = limit(c.DeadTTL, 14*24*time.Hour)
+	c.DeadTTL = span(c.DeadTTL, 14*24*time.Hour)
 	c.DeadMax = limit(c.DeadMax, 100_000)
 	c.OnFail = cmp.Or(c.OnFail, Block)
 	c.Dedupe = period(c.Dedupe, 5*time.Minute)
@@ -110,21 +110,31 @@ func (c Config) WithDefaults() Config {
 	c.PublishRate = max(c.PublishRate, 0)
 	c.PublishBurst = max(cmp.Or(c.PublishBurst, int(min(math.Ceil(c.PublishRate), 1e6))), 1)
 	c.MaxPayload = limit(c.MaxPayload, 256<<10)
-	c.MaxProcessing = limit(c.MaxProcessing, 30*time.Minute)
+	c.MaxProcessing = span(c.MaxProcessing, 30*time.Minute)
 	c.MaxConsumers = limit(c.MaxConsumers, 1000)
 	return c
 }
 
-// most is "no limit": large, but safe to add to a time in milliseconds, and an exact
-// number in Lua and JavaScript.
-const most = 1 << 50
+// most is "no limit": large, but an exact number in Lua and JavaScript. Of times it is forever, which can be added to one.
+const (
+	most    = 1 << 50
+	forever = 100 * 365 * 24 * time.Hour
+)
 
-func limit[T ~int | ~int64](v, def T) T {
+func limit[T int | int64](v, def T) T {
 	if v < 0 {
 		if no := int64(most); int64(T(no)) == no {
 			return T(no)
 		}
 		return 1 << 30 // where an int has 32 bits
+	}
+	return cmp.Or(v, def)
+}
+
+// span is limit for times.
+func span(v, def time.Duration) time.Duration {
+	if v < 0 {
+		return forever
 	}
 	return cmp.Or(v, def)
 }

@@ -33,6 +33,18 @@ func TestDefaultsOnce(t *testing.T) {
 	}
 }
 
+// Dead letters that were to be kept for ever went after 13 days: what stood for no bound was a number of milliseconds, and was
+// taken for nanoseconds.
+func TestNoTimeIsLong(t *testing.T) {
+	c := queues.Config{DeadTTL: -1, MaxProcessing: -1}.WithDefaults()
+	b := queues.BrokerConfig{InboxIdle: -1}.WithDefaults()
+	for what, d := range map[string]time.Duration{"DeadTTL": c.DeadTTL, "MaxProcessing": c.MaxProcessing, "InboxIdle": b.InboxIdle} {
+		if until := time.Now().Add(d); until.Before(time.Now().AddDate(50, 0, 0)) {
+			t.Errorf("%s is %v", what, d)
+		}
+	}
+}
+
 func TestBackoff(t *testing.T) {
 	c := queues.Config{}.WithDefaults()
 	for failures, want := range map[int]time.Duration{1: time.Second, 2: 2 * time.Second, 9: 256 * time.Second, 10: 5 * time.Minute, math.MaxInt: 5 * time.Minute} {

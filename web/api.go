@@ -192,10 +192,15 @@ func (a *apiCall) show() (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	cfg, err := a.Broker.Config(a.ctx, a.queue)
+	if err != nil {
+		return nil, err
+	}
 	return struct {
 		ok
 		queueapi.Numbers
-	}{ok{true}, queueapi.NumbersOf(a.queue, st)}, nil
+		Config queueapi.Settings `json:"config"`
+	}{ok{true}, queueapi.NumbersOf(a.queue, st), queueapi.SettingsOf(cfg)}, nil
 }
 
 func (a *apiCall) configure() (any, error) {
@@ -336,10 +341,10 @@ func (a *apiCall) inboxShow() (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return map[string]any{
-		"ok": true, "inbox": a.inbox(), "epoch": st.Epoch, "len": st.Len, "bytes": st.Bytes, "last": st.Last, "acked": st.Acked,
-		"owners": st.Owners, "topics": st.Topics, "dropped": st.Dropped, "expired": st.Expired,
-	}, nil
+	return struct {
+		ok
+		queueapi.InboxNumbers
+	}{ok{true}, queueapi.InboxNumbersOf(a.inbox(), st)}, nil
 }
 
 func (a *apiCall) inboxRemove() (any, error) {

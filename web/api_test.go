@@ -21,6 +21,13 @@ const token = "0123456789abcdef0123456789abcdef"
 // newAPI returns the internal listener with an API, and the server that it speaks for.
 func newAPI(t *testing.T) (http.Handler, *server.Server) {
 	t.Helper()
+	h, io, _ := newAPIOf(t)
+	return h, io
+}
+
+// newAPIOf also returns the broker.
+func newAPIOf(t *testing.T) (http.Handler, *server.Server, *queues.Broker) {
+	t.Helper()
 	store := memqueue.New(memqueue.Config{})
 	broker, err := queues.NewBroker(t.Context(), queues.BrokerConfig{Store: store})
 	if err != nil {
@@ -39,7 +46,7 @@ func newAPI(t *testing.T) (http.Handler, *server.Server) {
 	var ready Readiness
 	return NewInternal(Internal{
 		Metrics: registry, Ready: &ready, API: &API{Token: token, IO: io, Broker: broker},
-	}), io
+	}), io, broker
 }
 
 func ask(h http.Handler, method, path, body, auth string) *httptest.ResponseRecorder {
@@ -116,6 +123,8 @@ func TestAPIQueues(t *testing.T) {
 		{"GET", "/api/queue", "", 404, `"not_found"`},
 		{"PATCH", "/api/queues/q", "", 404, `"not_found"`},
 		{"GET", "/api/queues/q", "", 200, `"ready":3`},
+		{"GET", "/api/queues/q", "", 200, `"maxFailures":1,`},
+		{"GET", "/api/queues/q", "", 200, `"leaseMs":30000,`},
 		{"POST", "/api/queues/q/pause", `{"publish":true}`, 200, `{"ok":true}`},
 		{"GET", "/api/queues", "", 200, `"paused":"publish"`},
 		{"POST", "/api/queues/q/messages", `{"data":5}`, 409, `publishing is paused`},
@@ -139,6 +148,34 @@ func TestAPIQueues(t *testing.T) {
 		if w.Code != step.status || !strings.Contains(sorted(w.Body.String()), step.want) && !strings.Contains(w.Body.String(), step.want) {
 			t.Errorf("%s %s %.60s: %d %s, want %d %s", step.method, step.path, step.body, w.Code, w.Body, step.status, step.want)
 		}
+	}
+}
+
+// A queue that is being worked on is deleted by force only.
+func TestAPIDelete(t *testing.T) {
+	h, _, broker := newAPIOf(t)
+	try := func(path string, status int, want string) {
+		t.Helper()
+		if w := ask(h, "DELETE", path, "", "Bearer "+token); w.Code != status || !strings.Contains(w.Body.String(), want) {
+			t.Errorf("DELETE %s: %d %s, want %d %s", path, w.Code, w.Body, status, want)
+		}
+	}
+	try("/api/queues/q", 404, `"not_found"`)
+	ask(h, "PUT", "/api/queues/q", `{}`, "Bearer "+token)
+	ask(h, "POST", "/api/queues/q/messages", `{"data":1}`, "Bearer "+token)
+	got, closed := make(chan struct{}, 1), make(chan error, 1)
+	c, err := broker.Consume(t.Context(), "q", queues.ConsumerConfig{
+		Deliver: func([]*queues.Message) { got <- struct{}{} }, Closed: func(err error) { closed <- err },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Start()
+	<-got
+	try("/api/queues/q", 409, "being processed")
+	try("/api/queues/q?force=true", 200, `{"ok":true}`)
+	if err := <-closed; queues.CodeOf(err) != queues.CodeNotFound {
+		t.Error("the consumer was told", err)
 	}
 }
 

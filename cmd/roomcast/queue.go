@@ -21,6 +21,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/roomcast/roomcast/internal/config"
+	"github.com/roomcast/roomcast/queues"
 	"github.com/roomcast/roomcast/server/queueapi"
 )
 
@@ -49,7 +50,7 @@ func queueCommand() *cobra.Command {
 	flags.StringVar(&r.server, "server", "", "address of the internal listener (default: what the folder of --data says, or 127.0.0.1:9090)")
 	flags.StringVar(&r.tokenFile, "token-file", "", "file with the token")
 	flags.StringVar(&r.data, "data", "", "folder of the server's queues")
-	cmd.AddCommand(r.list(), r.peek(), r.publish(), r.redrive(), r.purge(), r.pause("pause", "Stop"), r.pause("resume", "Resume"))
+	cmd.AddCommand(r.list(), r.show(), r.peek(), r.publish(), r.redrive(), r.purge(), r.pause("pause", "Stop"), r.pause("resume", "Resume"), r.remove(), r.inbox())
 	return cmd
 }
 
@@ -154,6 +155,63 @@ func (r *remote) list() *cobra.Command {
 			return w.Flush()
 		},
 	}
+}
+
+func (r *remote) show() *cobra.Command {
+	return &cobra.Command{
+		Use: "show QUEUE", Short: "Show a queue's numbers and its configuration, as JSON", Args: usage(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var a struct {
+				queueapi.Numbers
+				Config queueapi.Settings `json:"config"`
+			}
+			if err := r.do(cmd.Context(), "GET", queuePath(args[0], ""), nil, &a); err != nil {
+				return err
+			}
+			return printJSON(cmd, a)
+		},
+	}
+}
+
+func (r *remote) inbox() *cobra.Command {
+	return &cobra.Command{
+		Use: "inbox INBOX", Short: "Show an inbox's numbers, as JSON: entries, bytes, owners, topics", Args: usage(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var a queueapi.InboxNumbers
+			if err := r.do(cmd.Context(), "GET", "/inboxes?"+url.Values{"inbox": {args[0]}}.Encode(), nil, &a); err != nil {
+				return err
+			}
+			if a.Epoch == 0 {
+				return fmt.Errorf("%s: there is no inbox %s", queues.CodeNotFound, args[0])
+			}
+			return printJSON(cmd, a)
+		},
+	}
+}
+
+func printJSON(cmd *cobra.Command, v any) error {
+	e := json.NewEncoder(cmd.OutOrStdout())
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}
+
+func (r *remote) remove() *cobra.Command {
+	var force bool
+	cmd := &cobra.Command{
+		Use: "delete QUEUE", Short: "Delete a queue with all that is in it, unless messages are being worked on", Args: usage(cobra.ExactArgs(1)),
+		Long: "Delete deletes a queue with all that is in it, unless messages are being worked on. One that the settings of the\n" +
+			"server declare is made again, empty, within seconds: take it out of them first.",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			path := queuePath(args[0], "?force="+strconv.FormatBool(force))
+			if err := r.do(cmd.Context(), "DELETE", path, nil, &struct{}{}); err != nil {
+				return err
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "%s is deleted\n", args[0])
+			return nil
+		},
+	}
+	cmd.Flags().BoolVar(&force, "force", false, "also if messages are being worked on; their consumers are told")
+	return cmd
 }
 
 // age is a duration to be read: tenths of a second matter for a minute only.

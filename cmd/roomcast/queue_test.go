@@ -52,6 +52,9 @@ func TestQueueCommand(t *testing.T) {
 	}{
 		{exitOK, `"id":"c"`, []string{"--data", data, "peek", "demo", "--offset", "1"}},
 		{exitFailed, "not_found: there is no queue nope", []string{"--data", data, "peek", "nope"}},
+		{exitFailed, "not_found: there is no queue nope", []string{"--data", data, "show", "nope"}},
+		{exitFailed, "not_found: there is no queue nope", []string{"--data", data, "delete", "nope", "--force"}},
+		{exitFailed, "not_found: there is no inbox nobody", []string{"--data", data, "inbox", "nobody"}},
 		{exitFailed, "negative", []string{"--data", data, "peek", "demo", "-n", "-1"}},
 		{exitFailed, "no JSON API", []string{"--server", p.public, "--data", data, "list"}},
 		{exitUsage, "ftp://here is no address", []string{"--server", "ftp://here", "--data", data, "list"}},
@@ -71,6 +74,15 @@ func TestQueueCommand(t *testing.T) {
 			t.Errorf("%q: %d %s", args, code, out)
 		}
 	}
+	queue(`"ready": 2,`, "show", "demo")
+	queue(`"maxFailures": 5,`, "show", "demo")
+	r := &remote{server: p.internal, data: data}
+	if err := r.do(t.Context(), "POST", "/inboxes", map[string]any{"to": []string{"Ann B."}, "data": 1}, &struct{}{}); err != nil {
+		t.Error(err)
+	}
+	queue(`"len": 1,`, "inbox", "Ann B.")
+	queue("demo is deleted", "delete", "demo")
+
 	if code, out := runProgram(t, nil, "queue", "--server", p.internal, "list"); code != exitUsage || !strings.Contains(out, "--token-file") {
 		t.Errorf("without a token: %d %s", code, out)
 	}

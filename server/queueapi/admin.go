@@ -230,34 +230,37 @@ func (c *call) redriveSlowly(queue string, n int, ids []string, rate float64) er
 	return nil
 }
 
-// ParseConfig reads the configuration of a queue as clients and the HTTP API write it: the members
-// of queues.Config, times in milliseconds.
+// Settings are the configuration of a queue as clients and the HTTP API write it and get it: the members of queues.Config,
+// times in milliseconds. Zero is the default, and negative is none.
+type Settings struct {
+	LeaseMs           int64           `json:"leaseMs"`
+	MaxFailures       int             `json:"maxFailures"`
+	MaxAttempts       int             `json:"maxAttempts"`
+	BackoffBaseMs     int64           `json:"backoffBaseMs"`
+	BackoffMaxMs      int64           `json:"backoffMaxMs"`
+	MaxLen            int             `json:"maxLen"`
+	MaxBytes          int64           `json:"maxBytes"`
+	Overflow          queues.Overflow `json:"overflow"`
+	TTLMs             int64           `json:"ttlMs"`
+	DeadLetterExpired bool            `json:"deadLetterExpired"`
+	DeadTTLMs         int64           `json:"deadTTLMs"`
+	DeadMax           int             `json:"deadMax"`
+	OnFail            queues.OnFail   `json:"onFail"`
+	DedupeMs          int64           `json:"dedupeMs"`
+	DedupeBytes       int64           `json:"dedupeBytes"`
+	Rate              float64         `json:"rate"`
+	Burst             int             `json:"burst"`
+	PublishRate       float64         `json:"publishRate"`
+	PublishBurst      int             `json:"publishBurst"`
+	MaxPayload        int             `json:"maxPayload"`
+	MaxProcessingMs   int64           `json:"maxProcessingMs"`
+	MaxConsumers      int             `json:"maxConsumers"`
+	Durability        string          `json:"durability"`
+}
+
+// ParseConfig reads Settings. The error names what isn't one.
 func ParseConfig(raw json.RawMessage) (queues.Config, error) {
-	var in struct {
-		LeaseMs           int64           `json:"leaseMs"`
-		MaxFailures       int             `json:"maxFailures"`
-		MaxAttempts       int             `json:"maxAttempts"`
-		BackoffBaseMs     int64           `json:"backoffBaseMs"`
-		BackoffMaxMs      int64           `json:"backoffMaxMs"`
-		MaxLen            int             `json:"maxLen"`
-		MaxBytes          int64           `json:"maxBytes"`
-		Overflow          queues.Overflow `json:"overflow"`
-		TTLMs             int64           `json:"ttlMs"`
-		DeadLetterExpired bool            `json:"deadLetterExpired"`
-		DeadTTLMs         int64           `json:"deadTTLMs"`
-		DeadMax           int             `json:"deadMax"`
-		OnFail            queues.OnFail   `json:"onFail"`
-		DedupeMs          int64           `json:"dedupeMs"`
-		DedupeBytes       int64           `json:"dedupeBytes"`
-		Rate              float64         `json:"rate"`
-		Burst             int             `json:"burst"`
-		PublishRate       float64         `json:"publishRate"`
-		PublishBurst      int             `json:"publishBurst"`
-		MaxPayload        int             `json:"maxPayload"`
-		MaxProcessingMs   int64           `json:"maxProcessingMs"`
-		MaxConsumers      int             `json:"maxConsumers"`
-		Durability        string          `json:"durability"`
-	}
+	var in Settings
 	if len(raw) > 0 {
 		d := json.NewDecoder(bytes.NewReader(raw))
 		d.DisallowUnknownFields()
@@ -278,4 +281,61 @@ func ParseConfig(raw json.RawMessage) (queues.Config, error) {
 		MaxPayload: in.MaxPayload, MaxProcessing: ms(in.MaxProcessingMs), MaxConsumers: in.MaxConsumers,
 		Durability: in.Durability,
 	}, nil
+}
+
+// unbounded is what bounds are of which there are none.
+var unbounded = queues.Config{MaxBytes: -1, MaxLen: -1, MaxProcessing: -1}.WithDefaults()
+
+// SettingsOf returns a configuration that is complete as Settings: parsed again they are the same.
+func SettingsOf(c queues.Config) Settings {
+	number := func(v int) int {
+		if v >= unbounded.MaxLen {
+			return -1
+		}
+		return v
+	}
+	bytes := func(v int64) int64 {
+		if v >= unbounded.MaxBytes {
+			return -1
+		}
+		return v
+	}
+	ms := func(d time.Duration) int64 {
+		if d < 0 || d >= unbounded.MaxProcessing {
+			return -1
+		}
+		return d.Milliseconds()
+	}
+	return Settings{
+		LeaseMs: ms(c.Lease), MaxFailures: number(c.MaxFailures), MaxAttempts: number(c.MaxAttempts),
+		BackoffBaseMs: ms(c.BackoffBase), BackoffMaxMs: ms(c.BackoffMax),
+		MaxLen: number(c.MaxLen), MaxBytes: bytes(c.MaxBytes), Overflow: c.Overflow,
+		TTLMs: ms(c.TTL), DeadLetterExpired: c.DeadLetterExpired, DeadTTLMs: ms(c.DeadTTL), DeadMax: number(c.DeadMax),
+		OnFail: c.OnFail, DedupeMs: ms(c.Dedupe), DedupeBytes: bytes(c.DedupeBytes),
+		Rate: c.Rate, Burst: c.Burst, PublishRate: c.PublishRate, PublishBurst: c.PublishBurst,
+		MaxPayload: number(c.MaxPayload), MaxProcessingMs: ms(c.MaxProcessing), MaxConsumers: number(c.MaxConsumers),
+		Durability: c.Durability,
+	}
+}
+
+// InboxNumbers are the numbers of an inbox as the HTTP API tells them.
+type InboxNumbers struct {
+	Inbox   string `json:"inbox"`
+	Epoch   uint64 `json:"epoch"` // 0: there is no such inbox
+	Len     int    `json:"len"`
+	Bytes   int64  `json:"bytes"`
+	Last    uint64 `json:"last"`
+	Acked   uint64 `json:"acked"`
+	Owners  int    `json:"owners"`
+	Topics  int    `json:"topics"`
+	Dropped uint64 `json:"dropped"`
+	Expired uint64 `json:"expired"`
+}
+
+// InboxNumbersOf returns the numbers of an inbox.
+func InboxNumbersOf(inbox string, s queues.InboxStats) InboxNumbers {
+	return InboxNumbers{
+		Inbox: inbox, Epoch: s.Epoch, Len: s.Len, Bytes: s.Bytes, Last: s.Last, Acked: s.Acked,
+		Owners: s.Owners, Topics: s.Topics, Dropped: s.Dropped, Expired: s.Expired,
+	}
 }

@@ -43,3 +43,24 @@ func TestConfigHasAllOptions(t *testing.T) {
 		t.Errorf("%s\nis %+v, %v\nwant %+v", raw, got, err, want)
 	}
 }
+
+// What is read of a queue's configuration can be written again, and changes nothing.
+func TestSettingsAgain(t *testing.T) {
+	for _, c := range []queues.Config{
+		{},
+		{MaxFailures: -1, MaxAttempts: -1, BackoffBase: -1, BackoffMax: -1, MaxLen: -1, MaxBytes: -1, TTL: -1, DeadTTL: -1, DeadMax: -1,
+			Dedupe: -1, DedupeBytes: -1, Rate: -1, PublishRate: -1, MaxPayload: -1, MaxProcessing: -1, MaxConsumers: -1},
+		{Lease: time.Minute, MaxLen: 3, TTL: time.Hour, Rate: 0.5, Burst: 7, PublishRate: 3, PublishBurst: 9, Overflow: queues.DropOldest,
+			OnFail: queues.Skip, DeadLetterExpired: true, Durability: "replica", Dedupe: time.Second, DeadTTL: time.Hour},
+	} {
+		c = c.WithDefaults()
+		raw, err := json.Marshal(SettingsOf(c))
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := ParseConfig(raw)
+		if again = again.WithDefaults(); err != nil || again != c {
+			t.Errorf("%+v became %s, and %+v, %v", c, raw, again, err)
+		}
+	}
+}
