@@ -148,28 +148,58 @@ func (c *Cluster) FailOver(to *Server, how ...any) {
 // Move moves the slot of a key to another master, with all that is in it, as redis-cli does.
 func (c *Cluster) Move(key string, to *Server) {
 	c.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-	defer cancel()
-	from := c.Owner(key)
-	if from == to {
+	if c.Owner(key) == to {
 		return
 	}
-	slot := c.do(ctx, from, "CLUSTER", "KEYSLOT", key)
-	src, dst := c.do(ctx, from, "CLUSTER", "MYID"), c.do(ctx, to, "CLUSTER", "MYID")
-	c.do(ctx, to, "CLUSTER", "SETSLOT", slot, "IMPORTING", src)
-	c.do(ctx, from, "CLUSTER", "SETSLOT", slot, "MIGRATING", dst)
-	host, port, _ := net.SplitHostPort(to.Addr)
-	for {
-		keys, _ := c.do(ctx, from, "CLUSTER", "GETKEYSINSLOT", slot, 100).([]any)
-		if len(keys) == 0 {
-			break
-		}
-		c.do(ctx, from, append([]any{"MIGRATE", host, port, "", 0, 5000, "KEYS"}, keys...)...)
+	m := c.StartMove(key, to)
+	for m.Step(100) {
 	}
-	c.do(ctx, to, "CLUSTER", "SETSLOT", slot, "NODE", dst)
-	c.do(ctx, from, "CLUSTER", "SETSLOT", slot, "NODE", dst)
-	for _, s := range c.Nodes { // a replica that hasn't heard of the move wouldn't take over the slot
-		for s.running() && c.owner(ctx, s, slot) != dst {
+	m.End()
+}
+
+// Move is a slot on its way from one server to another.
+type Move struct {
+	c              *Cluster
+	from, to       *Server
+	slot, src, dst any
+}
+
+// StartMove begins to move the slot of a key to a server that hasn't got it.
+func (c *Cluster) StartMove(key string, to *Server) *Move {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	m := &Move{c: c, from: c.Owner(key), to: to}
+	m.slot = c.do(ctx, m.from, "CLUSTER", "KEYSLOT", key)
+	m.src, m.dst = c.do(ctx, m.from, "CLUSTER", "MYID"), c.do(ctx, to, "CLUSTER", "MYID")
+	c.do(ctx, to, "CLUSTER", "SETSLOT", m.slot, "IMPORTING", m.src)
+	c.do(ctx, m.from, "CLUSTER", "SETSLOT", m.slot, "MIGRATING", m.dst)
+	return m
+}
+
+// Step moves up to n keys, and reports whether there were any.
+func (m *Move) Step(n int) bool {
+	m.c.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	keys, _ := m.c.do(ctx, m.from, "CLUSTER", "GETKEYSINSLOT", m.slot, n).([]any)
+	if len(keys) == 0 {
+		return false
+	}
+	host, port, _ := net.SplitHostPort(m.to.Addr)
+	m.c.do(ctx, m.from, append([]any{"MIGRATE", host, port, "", 0, 5000, "KEYS"}, keys...)...)
+	return true
+}
+
+// End gives the slot, which is empty where it was, to the other server.
+func (m *Move) End() {
+	m.c.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	m.c.do(ctx, m.to, "CLUSTER", "SETSLOT", m.slot, "NODE", m.dst)
+	m.c.do(ctx, m.from, "CLUSTER", "SETSLOT", m.slot, "NODE", m.dst)
+	for _, s := range m.c.Nodes { // a replica that hasn't heard of the move wouldn't take over the slot
+		for s.running() && m.c.owner(ctx, s, m.slot) != m.dst {
 			time.Sleep(10 * time.Millisecond)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"time"
 	"unsafe"
 
 	"github.com/redis/go-redis/v9"
@@ -44,9 +45,12 @@ func (t *texts) appendTo(args []any) []any {
 }
 
 // run runs commands, in one round trip if all goes well: a server that doesn't know a function
-// is given the library, and what a broken connection left open is sent once more.
+// is given the library, what a broken connection left open is sent once more, and what is being moved is tried for a while.
 func (s *store) run(ctx context.Context, commands ...*command) {
 	s.send(ctx, commands)
+	if s.rdb.cluster != nil {
+		defer s.follow(ctx, commands)
+	}
 	var open, missing []*command
 	for _, c := range commands {
 		switch {
@@ -68,6 +72,47 @@ func (s *store) run(ctx context.Context, commands ...*command) {
 	if len(missing) > 0 && s.provide(ctx, missing) {
 		s.send(ctx, missing)
 	}
+}
+
+// For how long, and how often, what is being moved to another server of a cluster is tried. Most is moved in less. What takes
+// longer is unavailable meanwhile: other queues must not wait for it.
+const (
+	moveTries = 12
+	moveEvery = 20 * time.Millisecond
+)
+
+// follow sends again what is being moved, or has been.
+func (s *store) follow(ctx context.Context, commands []*command) {
+	for range moveTries {
+		var away, missing []*command
+		for _, c := range commands {
+			if c.err != nil && moving(c.err) {
+				away = append(away, c)
+			}
+		}
+		if len(away) == 0 {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(moveEvery):
+		}
+		s.send(ctx, away)
+		for _, c := range away {
+			if c.err != nil && unknown(c.err) {
+				missing = append(missing, c)
+			}
+		}
+		if len(missing) > 0 && s.provide(ctx, missing) {
+			s.send(ctx, missing)
+		}
+	}
+}
+
+// moving says that a server hasn't done a command since its slot is being moved, or was.
+func moving(err error) bool {
+	return redis.HasErrorPrefix(err, "TRYAGAIN") || redis.HasErrorPrefix(err, "ASK") || redis.HasErrorPrefix(err, "MOVED")
 }
 
 // provide gives the library to the servers of commands. It reports false if that failed, which is then the commands' error.
@@ -126,6 +171,11 @@ func (s *store) server(ctx context.Context, key string) (redis.Cmdable, error) {
 	return s.rdb.cluster.MasterForKey(ctx, key)
 }
 
+// nowhere ends the name of a second key of each command to a cluster, which is never there. While a slot is moved, key by key, the
+// servers do commands of several keys only where all of them are. So nothing is done that would find, and make, only a
+// part of a queue: Redis knows of one key and not of the others that a function goes to.
+const nowhere = ":nowhere"
+
 // pipeline sends commands to a server in one go, and waits for the confirmation of a level.
 func (s *store) pipeline(ctx context.Context, server redis.Cmdable, commands []*command, level int) {
 	if len(commands) == 0 {
@@ -135,8 +185,13 @@ func (s *store) pipeline(ctx context.Context, server redis.Cmdable, commands []*
 	var confirmed *redis.Cmd
 	_, err := server.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for i, c := range commands {
-			args := make([]any, 0, 4+len(c.args))
-			args = append(append(args, "fcall", names[c.function], 1, c.key), c.args...)
+			args := make([]any, 0, 5+len(c.args))
+			if s.rdb.cluster == nil || c.function == beatFunction { // which goes to its key alone
+				args = append(args, "fcall", names[c.function], 1, c.key)
+			} else {
+				args = append(args, "fcall", names[c.function], 2, c.key, c.key+nowhere)
+			}
+			args = append(args, c.args...)
 			replies[i] = p.Do(ctx, args...)
 		}
 		timeout := s.cfg.ConfirmTimeout.Milliseconds()
