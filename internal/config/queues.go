@@ -226,4 +226,23 @@ func (c *Config) queueWarnings(warn func(string, ...any)) {
 			warn("queues: durability of %s has no effect: what the folder data acknowledges is on disk", q.Name)
 		}
 	}
+	c.roleWarnings(warn)
+}
+
+// roleWarnings tells of users whose names look like roles that are misspelt.
+func (c *Config) roleWarnings(warn func(string, ...any)) {
+	look := func(at string, lists ...Users) {
+		for _, p := range slices.Concat(lists...) {
+			if likeRole(p) {
+				warn("%s: %q is a user's name; roles begin with %s", at, p, rolePrefix)
+			}
+		}
+	}
+	for i, q := range c.Queues {
+		look(fmt.Sprintf("queues[%d]", i), q.Publish, q.Consume, q.Inspect, q.Admin)
+	}
+	look("inboxes.send", c.Inboxes.Send)
+	for i, r := range c.Inboxes.Rules {
+		look(fmt.Sprintf("inboxes.rules[%d]", i), r.Open, r.Send, r.Subscribe)
+	}
 }

@@ -73,6 +73,12 @@ func (u Users) Allow(user string, roles []string) bool {
 	return false
 }
 
+// likeRole reports whether a pattern of users' names looks as if a role was meant, such as rle:api. It can be a name all the same.
+func likeRole(p string) bool {
+	word, _, ok := strings.Cut(p, ":")
+	return ok && word+":" != rolePrefix && distance(strings.ToLower(strings.TrimSpace(word))+":", rolePrefix) <= 1
+}
+
 // roles reports whether any of the patterns is one of roles.
 func (u Users) roles() bool {
 	return slices.ContainsFunc(u, func(p string) bool { return strings.HasPrefix(p, rolePrefix) })

@@ -7,6 +7,7 @@ import (
 
 func TestWarnings(t *testing.T) {
 	const safe = "listen: 127.0.0.1:1\nnamespaces: [{name: /a, auth: none}]\n"
+	const roles = "listen: 127.0.0.1:1\nnamespaces: [{name: /a, queues: true}]\ndata: d\nauth: {issuer: i, audience: a, roles: r, keys: [{secret_file: a}]}\n"
 	for _, tt := range []struct {
 		name string
 		yaml string
@@ -32,6 +33,10 @@ func TestWarnings(t *testing.T) {
 		{"requests through Redis", safe + "redis: redis://h\ncluster_listen: off", nil, "cluster_listen"},
 		{"an adapter to nobody", safe + "adapter: sharded", nil, "adapter"},
 		{"an address for nobody", safe + "advertise: h:1", nil, "cluster_listen"},
+		{"users and roles", roles + `queues: [{name: q, publish: [ann, "role:api", "user:7", "room:1", "role", "*"]}]`, nil, ""},
+		{"a misspelt role", roles + `queues: [{name: q}, {name: "q.*", admin: ["rle:ops"]}]`, nil, "queues[1]"},
+		{"roles", roles + `inboxes: {send: ["roles:ops"]}`, nil, "inboxes.send"},
+		{"a rule's misspelt role", roles + `inboxes: {rules: [{name: "a*", open: ["ROLE:ops"]}]}`, nil, "inboxes.rules[0]"},
 		{"open to all", "listen: 127.0.0.1:1\nnamespaces: [{name: /a, auth: none, join: allow}]", nil, "namespaces"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
