@@ -60,7 +60,7 @@ func TestToxics(t *testing.T) {
 // TestQueues runs the chaos of queues and inboxes in short form, over each store. Package history tests that its checker
 // sees what is wrong.
 func TestQueues(t *testing.T) {
-	for _, name := range []string{"queues-embedded", "queues-power", "queues-redis", "queues-everysec"} {
+	for _, name := range []string{"queues-embedded", "queues-power", "queues-redis", "queues-everysec", "queues-cluster"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel() // most of it is waiting
 			o := options{clients: 32, nodes: 3, rate: 600, duration: 5 * time.Second, say: t.Logf}
@@ -68,6 +68,9 @@ func TestQueues(t *testing.T) {
 			case "queues-embedded":
 			case "queues-power":
 				o.duration, o.only = 3*time.Second, "power"
+			case "queues-cluster":
+				redistest.Need(t)
+				o.only = "slot"
 			default:
 				redistest.Need(t)
 			}

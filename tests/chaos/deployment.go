@@ -16,7 +16,7 @@ import (
 const streamName = "socket.io"
 
 // deployment is the Redis of a cluster of nodes: one server, a primary and its replica with a Sentinel, or a
-// Redis Cluster of three masters, one of which has the stream and a replica.
+// Redis Cluster of three masters, one of which may have the stream and a replica.
 type deployment struct {
 	env
 	server   *redistest.Server // alone
@@ -25,7 +25,7 @@ type deployment struct {
 	servers  []*redistest.Server // of clients, all of them
 }
 
-// deploy starts a deployment: "", "sentinel" or "cluster".
+// deploy starts a deployment: "", "sentinel", "cluster", or "masters": a cluster without the replica.
 func deploy(kind string, args ...string) (d *deployment, err error) {
 	d = &deployment{}
 	err = d.try(func() error {
@@ -38,6 +38,9 @@ func deploy(kind string, args ...string) (d *deployment, err error) {
 		case "cluster":
 			d.cluster = redistest.StartCluster(d, args...)
 			d.cluster.AddReplica(d.cluster.Owner(streamName), args...)
+			d.servers = d.cluster.Nodes
+		case "masters":
+			d.cluster = redistest.StartCluster(d, args...)
 			d.servers = d.cluster.Nodes
 		default:
 			d.server = redistest.Start(d, args...)

@@ -8,8 +8,8 @@
 //	           move, failovers)
 //	queues     the same happens to queues and inboxes and their workers, clocks leap, and power fails; in a folder
 //	           (queues-embedded), in one on a disk that forgets what wasn't synced (queues-power), in Redis that syncs
-//	           always (queues-redis), and in one that does so every second (queues-everysec); package history checks
-//	           what was seen
+//	           always (queues-redis), in one that does so every second (queues-everysec), and in a cluster whose slots move
+//	           (queues-cluster); package history checks what was seen
 //
 // For every session, events have to arrive all, once and in order. It fails if they don't.
 package main
@@ -63,7 +63,7 @@ func main() {
 		names = []string{"jitter", "avalanche", "nemesis", "queues"}
 	}
 	for all, parts := range map[string][]string{
-		"queues":  {"queues-embedded", "queues-power", "queues-redis", "queues-everysec"},
+		"queues":  {"queues-embedded", "queues-power", "queues-redis", "queues-everysec", "queues-cluster"},
 		"nemesis": {"nemesis-single", "nemesis-sentinel", "nemesis-cluster"},
 	} {
 		if i := slices.Index(names, all); i >= 0 {
@@ -81,7 +81,7 @@ func main() {
 		if o.clients == 0 {
 			o.clients = map[string]int{
 				"jitter": 1000, "avalanche": 5000, "nemesis-single": 300, "nemesis-sentinel": 300, "nemesis-cluster": 300,
-				"queues-embedded": 64, "queues-power": 64, "queues-redis": 64, "queues-everysec": 64,
+				"queues-embedded": 64, "queues-power": 64, "queues-redis": 64, "queues-everysec": 64, "queues-cluster": 64,
 			}[name]
 		}
 		if o.rate == 0 {
@@ -121,6 +121,7 @@ func runPart() bool {
 var scenarios = map[string]func(options) error{
 	"jitter": runJitter, "avalanche": runAvalanche, "nemesis-single": runNemesis, "nemesis-sentinel": runSentinel, "nemesis-cluster": runCluster,
 	"queues-embedded": runQueuesEmbedded, "queues-power": runQueuesPower, "queues-redis": runQueuesRedis, "queues-everysec": runQueuesEverysec,
+	"queues-cluster": runQueuesCluster,
 }
 
 // finish prints what was found, and fails if something is wrong with it.

@@ -26,13 +26,23 @@ func (q *queueRun) during(who, what string, do func() error) error {
 
 // nemesis does one bad thing after the other.
 func (q *queueRun) nemesis() error {
-	faults := slices.Concat(q.processFaults(), q.linkFaults(q.fronts, "clients' links to a node", history.Front))
+	fronts := make([][]*redistest.Link, len(q.fronts))
+	for i, l := range q.fronts {
+		fronts[i] = []*redistest.Link{l}
+	}
+	faults := slices.Concat(q.processFaults(), q.linkFaults(fronts, "clients' links to a node", history.Front))
 	if q.disk { // every other one
 		power := fault{"the power of a node fails", q.loseNode}
 		faults = slices.Concat(faults, slices.Repeat([]fault{power}, len(faults)))
 	}
-	if q.redis != nil {
-		faults = slices.Concat(faults, q.linkFaults(q.links, "a node's links to Redis", history.Net), q.redisFaults())
+	if q.sync != "" {
+		faults = slices.Concat(faults, q.linkFaults(q.links, "a node's links to Redis", history.Net))
+	}
+	switch {
+	case q.cluster:
+		faults = slices.Concat(faults, q.clusterFaults())
+	case q.redis != nil:
+		faults = slices.Concat(faults, q.redisFaults())
 	}
 	faults = slices.DeleteFunc(faults, func(f fault) bool { return !strings.Contains(f.name, q.o.only) })
 	if len(faults) == 0 {
@@ -113,14 +123,18 @@ func (q *queueRun) processFaults() []fault {
 }
 
 // linkFaults are those of links to or from nodes, which name names in the history.
-func (q *queueRun) linkFaults(links []*redistest.Link, which string, name func(string) string) []fault {
+func (q *queueRun) linkFaults(links [][]*redistest.Link, which string, name func(string) string) []fault {
 	type link = *redistest.Link
 	during := func(how string, most time.Duration, change, back func(link)) fault {
 		return fault{which + " " + how, func(i int) error {
 			return q.during(name(q.nodes[i].name), how, func() error {
-				change(links[i])
+				for _, l := range links[i] {
+					change(l)
+				}
 				time.Sleep(q.some(most))
-				back(links[i])
+				for _, l := range links[i] {
+					back(l)
+				}
 				time.Sleep(afterwards)
 				return nil
 			})
@@ -177,7 +191,7 @@ func (q *queueRun) redisFaults() []fault {
 				return nil
 			})
 		}},
-		{"Redis forgets its scripts", func(int) error { return q.redis.flushScripts() }},
+		{"Redis forgets its functions", func(int) error { return q.redis.flushScripts() }},
 	}
 	if q.redis.clock != nil {
 		faults = append(faults, fault{"the clock of Redis is set to another time", func(int) error {
@@ -185,6 +199,56 @@ func (q *queueRun) redisFaults() []fault {
 		}})
 	}
 	return faults
+}
+
+// clusterFaults are those of a Redis Cluster.
+func (q *queueRun) clusterFaults() []fault {
+	c := q.masters.cluster
+	something := func() string {
+		var keys []string
+		for name := range queueConfigs {
+			keys = append(keys, "roomcast:{q:"+name+"}")
+		}
+		for _, name := range inboxes {
+			keys = append(keys, "roomcast:{i:"+name+"}")
+		}
+		for _, name := range topics {
+			keys = append(keys, "roomcast:{t:"+name+"}")
+		}
+		slices.Sort(keys)
+		return keys[q.rnd.IntN(len(keys))]
+	}
+	during := func(what string, do func()) func(int) error {
+		return func(int) error {
+			return q.during(history.Net(""), what, func() error {
+				return q.masters.try(func() error { do(); return nil })
+			})
+		}
+	}
+	return []fault{
+		{"a slot moves", during("a slot moves", func() {
+			key := something()
+			to := c.Nodes[(slices.Index(c.Nodes, c.Owner(key))+1+q.rnd.IntN(2))%3]
+			pause := q.some(200 * ms)
+			move := c.StartMove(key, to)
+			for move.Step(1 + q.rnd.IntN(5)) {
+				time.Sleep(pause)
+			}
+			move.End()
+		})},
+		{"SIGKILL of a master", during("killed", func() {
+			s := c.Nodes[q.rnd.IntN(3)]
+			s.Kill()
+			time.Sleep(q.some(1500 * ms))
+			s.Restart()
+		})},
+		{"SIGSTOP of a master", during("stopped", func() {
+			s := c.Nodes[q.rnd.IntN(3)]
+			s.Freeze()
+			time.Sleep(q.some(4 * time.Second))
+			s.Thaw()
+		})},
+	}
 }
 
 // leaps is by how many seconds the clock of Redis may be wrong: less than for how long ids are remembered.

@@ -12,8 +12,6 @@ import (
 	"os"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/roomcast/roomcast/engine"
 	"github.com/roomcast/roomcast/queues"
 	"github.com/roomcast/roomcast/queues/pebblequeue"
@@ -51,7 +49,7 @@ type queueNode struct {
 	Data       string
 	Disk       bool          // Data is kept in a disk whose power may fail
 	Dark       time.Duration // when it does so by itself; 0: it doesn't
-	Redis      string
+	Redis      target        // no addresses: none
 	Durability string
 
 	disk *disk
@@ -154,10 +152,10 @@ func (n *queueNode) store(ctx context.Context, log *slog.Logger) (queues.Store, 
 		// Little is gathered in memory, so that files are written, sorted and deleted all the time.
 		return pebblequeue.Open(diskRoot, pebblequeue.Config{Logger: log, FS: d, MemTable: 128 << 10})
 	}
-	if n.Redis == "" {
+	if len(n.Redis.Addrs) == 0 {
 		return pebblequeue.Open(n.Data, pebblequeue.Config{Logger: log})
 	}
-	rdb := redis.NewClient(&redis.Options{Addr: n.Redis, DisableIdentity: true, MaxRetries: -1})
+	rdb := n.Redis.client()
 	for {
 		s, err := redisqueue.Open(ctx, rdb, redisqueue.Config{Durability: n.Durability, Logger: log})
 		if err == nil || ctx.Err() != nil {

@@ -27,11 +27,14 @@ type queueRun struct {
 	data    string // the embedded store's; "": Redis
 	disk    bool   // it is on a disk whose power fails
 	redis   *redisServer
-	sync    string            // Redis' appendfsync; "": the store is embedded
-	links   []*redistest.Link // nodes to Redis
-	fronts  []*redistest.Link // clients to nodes
-	addrs   []string          // of fronts
-	ports   []string          // of nodes
+	cluster bool                // Redis is one
+	sync    string              // Redis' appendfsync; "": the store is embedded
+	masters *deployment         // of a Redis Cluster, instead of one Redis
+	links   [][]*redistest.Link // by node, to each server of Redis
+	via     []map[string]string // by node: what it connects to instead of a server's address
+	fronts  []*redistest.Link   // clients to nodes
+	addrs   []string            // of fronts
+	ports   []string            // of nodes
 	nodes   []*part
 	workers []*part
 	rec     *history.Recorder
@@ -45,6 +48,9 @@ func runQueuesEmbedded(o options) error { return runQueues(&queueRun{o: o}) }
 func runQueuesPower(o options) error    { return runQueues(&queueRun{o: o, disk: true}) }
 func runQueuesRedis(o options) error    { return runQueues(&queueRun{o: o, sync: "always"}) }
 func runQueuesEverysec(o options) error { return runQueues(&queueRun{o: o, sync: "everysec"}) }
+func runQueuesCluster(o options) error {
+	return runQueues(&queueRun{o: o, sync: "always", cluster: true})
+}
 
 // runQueues has producers, workers and owners of inboxes at work while bad things happen, and checks what they have seen.
 func runQueues(q *queueRun) error {
@@ -75,21 +81,33 @@ func (q *queueRun) start() (err error) {
 		return err
 	}
 	n := 1
+	var servers []string
 	if q.sync != "" {
 		n = q.o.nodes
-		if q.redis, err = startRedis("--appendonly", "yes", "--appendfsync", q.sync, "--auto-aof-rewrite-percentage", "0", "--maxmemory-policy", "noeviction"); err != nil {
-			return err
+		args := []string{"--appendonly", "yes", "--appendfsync", q.sync, "--auto-aof-rewrite-percentage", "0", "--maxmemory-policy", "noeviction"}
+		if q.cluster {
+			if q.masters, err = deploy("masters", args...); err != nil {
+				return err
+			}
+			servers = q.masters.target().Addrs
+		} else {
+			if q.redis, err = startRedis(args...); err != nil {
+				return err
+			}
+			servers = []string{q.redis.addr}
 		}
 	} else {
 		q.data = filepath.Join(q.dir, "data")
 	}
 	for i := range n {
-		if q.redis != nil {
-			l, err := redistest.OpenLink(q.redis.addr)
+		q.links, q.via = append(q.links, nil), append(q.via, map[string]string{})
+		for _, addr := range servers {
+			l, err := redistest.OpenLink(addr)
 			if err != nil {
 				return err
 			}
-			q.links = append(q.links, l)
+			q.links[i] = append(q.links[i], l)
+			q.via[i][addr] = l.Addr
 		}
 		ln, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
@@ -125,8 +143,14 @@ func (q *queueRun) startFailing(i int, dark time.Duration) (err error) {
 		q.rec.Add(history.Event{Kind: history.Opened})
 	}
 	n := &queueNode{Name: name, Dir: q.dir, Addr: q.ports[i], Data: q.data, Disk: q.disk, Dark: dark}
-	if q.redis != nil {
-		n.Redis, n.Durability = q.links[i].Addr, redisqueue.Fsync
+	if q.sync != "" {
+		n.Durability = redisqueue.Fsync
+		if q.cluster {
+			n.Redis = q.masters.target()
+		} else {
+			n.Redis = target{Addrs: []string{q.redis.addr}}
+		}
+		n.Redis.Via = q.via[i]
 		if q.sync != "always" {
 			n.Durability = redisqueue.Memory
 		}
@@ -340,8 +364,11 @@ func (q *queueRun) close() {
 			p.stop()
 		}
 	}
-	for _, l := range slices.Concat(q.links, q.fronts) {
+	for _, l := range append(slices.Concat(q.links...), q.fronts...) {
 		l.Close()
+	}
+	if q.masters != nil {
+		q.masters.end()
 	}
 	if q.redis != nil {
 		q.redis.end()
