@@ -9,6 +9,7 @@ import (
 type administration struct {
 	purges, redrives           []Event  // redrives of any
 	publishPaused, consumption []window // certainly paused
+	idle                       []window // consumption may have been paused
 	missing                    int      // messages that only a purge can have deleted
 }
 
@@ -16,6 +17,7 @@ type administration struct {
 func administered(events []Event) map[string]*administration {
 	all := map[string]*administration{}
 	since := map[string]*Event{} // pauses that are on
+	idle := map[string]int64{}   // since when consumption may be paused
 	for i := range events {
 		e := &events[i]
 		if e.Kind != Admin {
@@ -37,7 +39,14 @@ func administered(events []Event) map[string]*administration {
 			if e.Outcome == OK {
 				since[e.Queue] = e
 			}
+			if e.How == PauseConsume && idle[e.Queue] == 0 {
+				idle[e.Queue] = e.Call
+			}
 		case Resume: // with or without an answer: it may have been done from its call on
+			if from := idle[e.Queue]; from != 0 && e.Outcome == OK {
+				a.idle = append(a.idle, window{from, e.At})
+				delete(idle, e.Queue)
+			}
 			p := since[e.Queue]
 			if p == nil || e.Call <= p.At {
 				continue

@@ -75,7 +75,7 @@ func (v *checker) holders(messages []*message) {
 			case a.Fence == b.Fence:
 				v.wrong(&v.Holders, "%s %s was handed out twice with fence %d", m.queue, m.id, a.Fence)
 			case a.end > 0 && a.end <= b.At:
-				v.again(a, b)
+				v.again(m.queue, a, b)
 			case a.lapsed && a.end < b.At+onTheWay: // its node let go before
 			case v.renewed(a, b), slices.ContainsFunc([]string{a.Who, a.Node, Front(a.Node), Clock}, func(who string) bool {
 				return overlaps(v.faults[who], a.At, b.At)
@@ -100,10 +100,13 @@ const onTheWay = int64(100 * time.Millisecond)
 // before is how long before a hand-out ends nothing may have been wrong, for the time until the next one to be that of calm.
 const before = int64(500 * time.Millisecond)
 
-// again notes how long it took from a's end to b.
-func (v *checker) again(a, b *hand) {
+// again notes how long it took from a's end to b, unless the queue may have been paused meanwhile.
+func (v *checker) again(queue string, a, b *hand) {
 	if a.end <= a.At || b.Attempt > a.Attempt+1 {
 		return // it came as its worker left; or somebody who was stopped had it between them, which has its own time
+	}
+	if d := v.admin[queue]; d != nil && overlaps(d.idle, a.end, b.At) {
+		return
 	}
 	took := time.Duration(b.At - a.end)
 	own := func(who string) bool {

@@ -458,12 +458,18 @@ func TestFaults(t *testing.T) {
 		{fault("z", 11*s, 13*s), 1, 1, 0},
 		{fault("z", 9*s, 10*s), 1, 1, 1},
 		{fault("w", 1*s, 9*s), 1, 1, 1},
+		{Event{Kind: Admin, Queue: "q", How: PauseConsume, Call: 5 * s, At: 6 * s, Outcome: OK}, 1, 0, 0}, // and not resumed before
+		{Event{Kind: Admin, Queue: "other", How: PauseConsume, Call: 5 * s, At: 6 * s, Outcome: OK}, 1, 1, 1},
 	} {
-		v := Check(append(hands(13*s), test.fault), nil)
+		resumed := Event{Kind: Admin, Queue: test.fault.Queue, How: Resume, Call: 11900 * s / 1000, At: 11950 * s / 1000, Outcome: OK}
+		if test.fault.Kind != Admin {
+			resumed = Event{}
+		}
+		v := Check(append(hands(13*s), test.fault, resumed), nil)
 		if v.Holders != test.holders || v.Wrong() != v.Holders {
 			t.Errorf("%+v: %s", test.fault, v)
 		}
-		v = Check(append(hands(11*s), test.fault), nil)
+		v = Check(append(hands(11*s), test.fault, resumed), nil)
 		if n, calm := len(v.Redelivery["worker killed"]), len(v.Calm["worker killed"]); n != test.measured || calm != test.calm || v.Wrong() > 0 {
 			t.Errorf("%+v: %d measured, %d calm: %s", test.fault, n, calm, v)
 		}
