@@ -16,7 +16,7 @@ func TestSlotOnItsWay(t *testing.T) {
 	t.Parallel()
 	cluster := redistest.StartCluster(t)
 	n := node{t, open(t, cluster.Client(), redisqueue.Config{})}
-	n.configure(queues.Config{BackoffBase: time.Hour})
+	n.configure(queues.Config{BackoffBase: time.Hour, Lease: 10 * time.Minute})
 	named, keyed, later := text("a"), text("b"), text("c")
 	named.ID, keyed.Key, later.Delay = "id", "key", time.Hour
 	n.publish(named, keyed, text("b2"), later, text("d"), text("e"), text("f"))
