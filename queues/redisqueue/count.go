@@ -11,7 +11,7 @@ import (
 	"github.com/roomcast/roomcast/queues"
 )
 
-// inboxCount is how many inboxes there are, about. They are in many slots, so no script can count them. There is a number in
+// inboxCount is how many inboxes there are, about. They are in many slots, so no function can count them. There is a number in
 // Redis to which each node adds what it has made, and takes off what it has deleted; and whoever has looked at all inboxes, as
 // SweepInboxes does, puts things right.
 type inboxCount struct {
@@ -83,7 +83,7 @@ func (s *store) recounted(ctx context.Context) {
 	}
 }
 
-// devicesArg is what the scripts take for how many devices a principal may have; negative, no inbox is made.
+// devicesArg is what the functions take for how many devices a principal may have; negative, no inbox is made.
 func devicesArg(l queues.InboxLimits, full bool) int {
 	if full {
 		return -1

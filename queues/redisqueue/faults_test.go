@@ -198,7 +198,7 @@ func TestLibrariesOfTwoVersions(t *testing.T) {
 func TestACL(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	rules := strings.Fields("~roomcast:* &roomcast:* +@read +@write +@pubsub +@connection +@transaction +fcall +function +info +time +wait +bgrewriteaof")
+	rules := strings.Fields("~roomcast:* &roomcast:* +@read +@write +@pubsub +@connection +@transaction +fcall +function|list +function|load +function|delete +info +time +wait +bgrewriteaof")
 	args := []any{"acl", "setuser", "app", "reset", "on", ">secret"}
 	for _, r := range rules {
 		args = append(args, r)
